@@ -1,0 +1,205 @@
+//! What the user said, valid by construction: YAML text in, [`Settings`] or every error at once out.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{EntryName, Factory, PipelineName};
+use crate::retry::RetryPolicy;
+use crate::schedule::Calendar;
+use crate::template::Parameters;
+
+/// A whole schedule file.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How Entra ID and Data Factory are reached.
+    pub azure: Azure,
+    /// The ledger's file; `None` means the place that the environment gives (design: `$STATE_DIRECTORY`).
+    pub ledger: Option<PathBuf>,
+    /// The daemon's own settings.
+    pub daemon: Daemon,
+    /// All entries, disabled ones included, in the order of the file; names are unique.
+    pub entries: Vec<Arc<Entry>>,
+}
+
+/// The `azure:` block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Azure {
+    /// Where tokens come from, without a trailing slash.
+    pub authority: String,
+    /// Where Data Factory is, without a trailing slash.
+    pub resource_manager: String,
+    /// Whom the token is for, as the v1 endpoint's `resource`; v2 appends `/.default` to it.
+    pub audience: String,
+    /// More certificate authorities to trust, PEM.
+    pub ca_file: Option<PathBuf>,
+    /// The tenant, a GUID or a domain.
+    pub tenant_id: String,
+    /// The application's (client's) id.
+    pub client_id: String,
+    /// What proves that we are this application.
+    pub credential: Credential,
+    /// Which of the two token endpoints is used.
+    pub token_endpoint: TokenEndpoint,
+}
+
+/// What proves that we are the application.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Credential {
+    /// A client secret.
+    Secret(SecretSource),
+    /// PEM text with a private key and its certificate.
+    Certificate(SecretSource),
+}
+
+/// Where a secret is read from, at each token request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretSource {
+    /// `$CREDENTIALS_DIRECTORY/NAME`, else `/etc/adf-cron/NAME`.
+    Credential(String),
+    /// An environment variable.
+    Env(String),
+    /// A file.
+    File(PathBuf),
+}
+
+/// The two generations of Entra ID's token endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TokenEndpoint {
+    /// `/oauth2/token` with `resource`.
+    #[default]
+    V1,
+    /// `/oauth2/v2.0/token` with `scope`.
+    V2,
+}
+
+/// The `daemon:` block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Daemon {
+    /// The period of the passes that plan, reconcile and prune.
+    pub heartbeat: Duration,
+    /// How far ahead firings are planned; at least two heartbeats.
+    pub horizon: Duration,
+    /// How long in-flight attempts may still take after SIGTERM.
+    pub shutdown_grace: Duration,
+    /// How long closed firings are kept.
+    pub retention: Duration,
+    /// How long to wait at start for a synchronised clock.
+    pub clock_wait: Duration,
+    /// How long a stepped clock must agree with itself before it is believed.
+    pub clock_hold: Duration,
+    /// The most createRun calls under way at once.
+    pub max_in_flight: usize,
+}
+
+impl Default for Daemon {
+    fn default() -> Self {
+        Self {
+            heartbeat: Duration::from_secs(5),
+            horizon: Duration::from_secs(15),
+            shutdown_grace: Duration::from_secs(30),
+            retention: Duration::from_secs(45 * 86_400),
+            clock_wait: Duration::from_secs(120),
+            clock_hold: Duration::from_secs(60),
+            max_in_flight: 64,
+        }
+    }
+}
+
+/// One item under `pipelines:`.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Its unique name.
+    pub name: EntryName,
+    /// The pipeline it starts.
+    pub pipeline: PipelineName,
+    /// The factory that holds the pipeline.
+    pub factory: Factory,
+    /// Whether it fires at all.
+    pub enabled: bool,
+    /// When it fires.
+    pub calendar: Arc<Calendar>,
+    /// What it passes to the pipeline.
+    pub parameters: Arc<Parameters>,
+    /// How it is carried out.
+    pub policy: Arc<Policy>,
+}
+
+impl Entry {
+    /// Whether the two entries start the same thing in the same way at the same times, so that
+    /// firings planned under one stand under the other.
+    #[must_use]
+    pub fn same_as(&self, other: &Self) -> bool {
+        self.enabled == other.enabled
+            && self.pipeline == other.pipeline
+            && self.factory == other.factory
+            && self.calendar.fingerprint() == other.calendar.fingerprint()
+            && self.parameters == other.parameters
+            && self.policy == other.policy
+    }
+}
+
+/// How a firing is carried out. It is copied into every intent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// Higher is sent first when a burst must wait.
+    pub priority: i32,
+    /// Lateness up to which a firing simply starts.
+    pub late_after: Duration,
+    /// What becomes of a firing that is later than that.
+    pub missed: Missed,
+    /// Missed nominal times older than this are skipped in any case.
+    pub missed_within: Duration,
+    /// The most missed nominal times that `missed: all` starts.
+    pub missed_max: u32,
+    /// Attempts and their spacing.
+    pub retry: RetryPolicy,
+    /// How long one attempt may take.
+    pub timeout: Duration,
+    /// How long after the last possible send the service may still make the run visible.
+    pub settle: Duration,
+    /// What to do when a sent attempt is proved to have started nothing.
+    pub on_unknown: OnUnknown,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            priority: 0,
+            late_after: Duration::from_secs(60),
+            missed: Missed::default(),
+            missed_within: Duration::from_secs(86_400),
+            missed_max: 100,
+            retry: RetryPolicy::default(),
+            timeout: Duration::from_secs(90),
+            settle: Duration::from_secs(120),
+            on_unknown: OnUnknown::default(),
+        }
+    }
+}
+
+/// What becomes of missed nominal times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Missed {
+    /// None is started.
+    Skip,
+    /// Only the newest is started.
+    #[default]
+    Latest,
+    /// All are started, oldest first.
+    All,
+}
+
+/// What to do when a sent attempt is proved to have started nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnUnknown {
+    /// Send it again, with the same id.
+    #[default]
+    Retry,
+    /// Wait for a person.
+    Hold,
+}

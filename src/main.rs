@@ -1,0 +1,2 @@
+//! adf-cron
+fn main() {}
