@@ -49,6 +49,8 @@ names! {
     DaemonStopping = "daemon.stopping",
     /// The daemon has stopped; `open_firings` are left for the next start.
     DaemonStopped = "daemon.stopped",
+    /// Something that the daemon cannot do without does not work.
+    DaemonFailed = "daemon.failed",
     /// A schedule is in force from now on.
     ScheduleLoaded = "schedule.loaded",
     /// The schedule file is wrong; the old schedule goes on.
@@ -81,6 +83,8 @@ names! {
     ClockJumped = "clock.jumped",
     /// Data Factory asked for a pause.
     ThrottlePaused = "throttle.paused",
+    /// Closed firings older than the retention were removed.
+    LedgerPruned = "ledger.pruned",
     /// The ledger could not be written; nothing is lost, it is tried again.
     LedgerFailed = "ledger.failed",
 }
@@ -214,4 +218,17 @@ impl Event {
     pub fn new(level: Level, name: Name, message: impl Into<String>, fields: Fields) -> Self {
         Self { level, name, message: message.into(), fields }
     }
+}
+
+/// An error and its causes, in one line.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
 }

@@ -1,15 +1,32 @@
 //! What the user said, valid by construction: YAML text in, [`Settings`] or every error at once out.
 
+mod calendar;
+mod collect;
+mod endpoint;
+mod entry;
+mod load;
+mod position;
+mod problem;
+mod raw;
+mod value;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{EntryName, Factory, PipelineName};
 use crate::retry::RetryPolicy;
 use crate::schedule::Calendar;
 use crate::template::Parameters;
+
+pub use endpoint::{Endpoint, TRUST_HOST};
+pub use load::{ledger_hint, load};
+pub use problem::{Problem, Problems};
+pub use raw::{schema, value};
+pub use value::{Moment, duration};
 
 /// A whole schedule file.
 #[derive(Debug, Clone)]
@@ -27,10 +44,10 @@ pub struct Settings {
 /// The `azure:` block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Azure {
-    /// Where tokens come from, without a trailing slash.
-    pub authority: String,
-    /// Where Data Factory is, without a trailing slash.
-    pub resource_manager: String,
+    /// Where tokens come from.
+    pub authority: Endpoint,
+    /// Where Data Factory is.
+    pub resource_manager: Endpoint,
     /// Whom the token is for, as the v1 endpoint's `resource`; v2 appends `/.default` to it.
     pub audience: String,
     /// More certificate authorities to trust, PEM.
@@ -135,7 +152,7 @@ impl Entry {
         self.enabled == other.enabled
             && self.pipeline == other.pipeline
             && self.factory == other.factory
-            && self.calendar.fingerprint() == other.calendar.fingerprint()
+            && self.calendar.same_as(&other.calendar)
             && self.parameters == other.parameters
             && self.policy == other.policy
     }
@@ -181,7 +198,7 @@ impl Default for Policy {
 }
 
 /// What becomes of missed nominal times.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Missed {
     /// None is started.
@@ -194,7 +211,7 @@ pub enum Missed {
 }
 
 /// What to do when a sent attempt is proved to have started nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnUnknown {
     /// Send it again, with the same id.

@@ -1,16 +1,62 @@
 //! Calendars: which nominal times an entry has. Pure; everything that asks for nominal times
-//! (planning, start-up, lateness, reload, `next`) asks [`Calendar::due_between`].
+//! (planning, start-up, lateness, reload, `next`) asks a [`Calendar`].
+//!
+//! # Changes of the clock
+//!
+//! A cron schedule whose minute or hour field begins with `*` is a *wildcard* schedule. It follows real
+//! time, as `every` does: each instant whose local time matches is a nominal time, so nothing happens in
+//! a gap, and a repeated hour is served twice.
+//!
+//! All other cron schedules, lists and ranges included, are *fixed-time* schedules:
+//!
+//! - a time that a forward change skips fires at the end of the gap (`dst_gap: run_after`), or not at all
+//!   (`skip`). Several times in one gap become one firing, and one with a time that stands there anyway.
+//! - a time that a backward change repeats fires at its first occurrence, its second, or both
+//!   (`dst_overlap`).
+//!
+//! The seconds field of a six-field expression does not matter for this: it is about hours and minutes.
 
+mod cron;
+mod every;
+mod zone;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{EntryName, Nominal};
 
+pub use cron::Cron;
+pub use every::Every;
+pub use zone::Zone;
+
+/// Why a schedule cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ScheduleError {
+    /// The cron expression is not one.
+    #[error("{0}")]
+    Cron(String),
+    /// The cron expression is one, but names no date that exists.
+    #[error("'{0}' never matches: there is no such date")]
+    Never(String),
+    /// The period of `every` is not usable.
+    #[error("{0}")]
+    Every(&'static str),
+    /// The time zone is not known.
+    #[error("unknown time zone '{name}'{}", .nearest.as_ref().map(|n| format!("; did you mean '{n}'?")).unwrap_or_default())]
+    Zone {
+        /// What was written.
+        name: String,
+        /// The known name that is most like it.
+        nearest: Option<String>,
+    },
+}
+
 /// What to do with a fixed local time that a forward change of the clock skips.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DstGap {
     /// Fire at the end of the gap.
@@ -21,7 +67,7 @@ pub enum DstGap {
 }
 
 /// What to do with a fixed local time that a backward change of the clock repeats.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DstOverlap {
     /// Fire at its first occurrence.
@@ -33,17 +79,47 @@ pub enum DstOverlap {
     Both,
 }
 
-/// A time zone with the name by which the user knows it.
+/// The form of one rule.
 #[derive(Debug, Clone)]
-pub struct Zone {
-    name: std::sync::Arc<str>,
-    rules: TimeZone,
+pub enum Form {
+    /// A cron expression.
+    Cron(Cron),
+    /// A fixed period.
+    Every(Every),
+    /// Single instants.
+    At(Arc<[Nominal]>),
 }
 
-/// All that makes an entry's calendar.
+/// One rule of a calendar: a form, within bounds.
 #[derive(Debug, Clone)]
-pub struct Calendar {
-    // built by Calendar::new
+pub struct Rule {
+    /// Which instants.
+    pub form: Form,
+    /// In which zone.
+    pub zone: Zone,
+    /// Not before this.
+    pub start: Option<Timestamp>,
+    /// Before this.
+    pub end: Option<Timestamp>,
+}
+
+/// What a calendar is made of.
+#[derive(Debug, Clone)]
+pub struct CalendarSpec {
+    /// Their union is the calendar.
+    pub rules: Vec<Rule>,
+    /// The zone in which times are shown to people.
+    pub zone: Zone,
+    /// Not before this.
+    pub start: Option<Timestamp>,
+    /// Before this.
+    pub end: Option<Timestamp>,
+    /// See the module's page.
+    pub dst_gap: DstGap,
+    /// See the module's page.
+    pub dst_overlap: DstOverlap,
+    /// Each entry is late by a fixed share of this.
+    pub jitter: Duration,
 }
 
 /// Identifies a calendar: two calendars with the same fingerprint name the same instants.
@@ -51,3 +127,158 @@ pub struct Calendar {
 #[serde(transparent)]
 pub struct Fingerprint(pub String);
 
+/// An entry's calendar.
+#[derive(Debug, Clone)]
+pub struct Calendar {
+    spec: CalendarSpec,
+    fingerprint: [u8; 16],
+}
+
+impl Calendar {
+    /// A calendar of these rules.
+    #[must_use]
+    pub fn new(mut spec: CalendarSpec) -> Self {
+        spec.rules.shrink_to_fit();
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, canonical(&spec).as_bytes());
+        let mut fingerprint = [0; 16];
+        fingerprint.copy_from_slice(&digest.as_ref()[..16]);
+        Self { spec, fingerprint }
+    }
+
+    /// The nominal times after `after` and up to and including `until`: in order, each once.
+    pub fn due_between(&self, after: Nominal, until: Nominal) -> impl Iterator<Item = Nominal> + '_ {
+        std::iter::successors(self.next_after(after), |nominal| self.next_after(*nominal))
+            .take_while(move |nominal| *nominal <= until)
+    }
+
+    /// The first nominal time after `after`, if there is one in the next fifty years.
+    #[must_use]
+    pub fn next_after(&self, after: Nominal) -> Option<Nominal> {
+        // A nominal time is a whole second, and a bound may lie between two.
+        let after = match self.spec.start.map(first_second) {
+            Some(start) if start > after.as_second() => Nominal::from_second(start - 1)?,
+            _ => after,
+        };
+        self.spec
+            .rules
+            .iter()
+            .filter_map(|rule| self.rule_next(rule, after))
+            .min()
+            .filter(|nominal| self.spec.end.is_none_or(|end| nominal.timestamp() < end))
+    }
+
+    /// The last nominal time before `before`, if there is one in the fifty years before.
+    #[must_use]
+    pub fn previous_before(&self, before: Nominal) -> Option<Nominal> {
+        // Windows that grow: few nominal times lie in the first one that holds any.
+        const WINDOWS: [i64; 8] =
+            [1, 60, 3_600, 86_400, 40 * 86_400, 400 * 86_400, 3_000 * 86_400, 18_300 * 86_400];
+        let until = Nominal::from_second(before.as_second() - 1)?;
+        WINDOWS.iter().find_map(|window| {
+            let after = Nominal::from_second(before.as_second() - 1 - window)?;
+            self.due_between(after, until).last()
+        })
+    }
+
+    /// When the entry's firing of this nominal time is due: later by the entry's share of the jitter,
+    /// which is the same on every host and after every start, and never reaches the next nominal time.
+    #[must_use]
+    pub fn due_time(&self, entry: &EntryName, nominal: Nominal) -> Timestamp {
+        if self.spec.jitter.is_zero() {
+            return nominal.timestamp();
+        }
+        let until_next = self.next_after(nominal).map_or(Duration::MAX, |next| {
+            Duration::from_secs(u64::try_from(next.as_second() - nominal.as_second()).unwrap_or(0))
+        });
+        let most = u64::try_from(self.spec.jitter.min(until_next).as_millis()).unwrap_or(u64::MAX);
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, entry.as_str().as_bytes());
+        let mut hash = [0; 8];
+        hash.copy_from_slice(&digest.as_ref()[..8]);
+        // The share is hash / 2^64 of the jitter: below it, and even over many entries.
+        let share = (u128::from(u64::from_be_bytes(hash)) * u128::from(most)) >> 64;
+        let late = Duration::from_millis(u64::try_from(share).unwrap_or(0));
+        nominal.timestamp().checked_add(late).unwrap_or(Timestamp::MAX)
+    }
+
+    /// Identifies the calendar.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint(self.fingerprint.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// Whether the other calendar names the same instants.
+    #[must_use]
+    pub fn same_as(&self, other: &Self) -> bool {
+        self.fingerprint == other.fingerprint
+    }
+
+    /// The zone in which times are shown to people.
+    #[must_use]
+    pub fn zone(&self) -> &Zone {
+        &self.spec.zone
+    }
+
+    /// The start of the window that a nominal time closes: a period earlier for a lone `every`, else the
+    /// nominal time before it.
+    #[must_use]
+    pub fn window_start(&self, nominal: Nominal) -> Option<Nominal> {
+        if let [Rule { form: Form::Every(every), .. }] = self.spec.rules.as_slice() {
+            return Nominal::from_second(nominal.as_second() - every.period_secs());
+        }
+        self.previous_before(nominal)
+    }
+
+    fn rule_next(&self, rule: &Rule, after: Nominal) -> Option<Nominal> {
+        let after = match rule.start.map(first_second) {
+            Some(start) if start > after.as_second() => Nominal::from_second(start - 1)?,
+            _ => after,
+        };
+        let next = match &rule.form {
+            Form::Cron(cron) => {
+                zone::next_after(cron, &rule.zone, self.spec.dst_gap, self.spec.dst_overlap, after)
+            }
+            Form::Every(every) => every.next_after(after),
+            Form::At(times) => times.get(times.partition_point(|time| *time <= after)).copied(),
+        };
+        next.filter(|nominal| rule.end.is_none_or(|end| nominal.timestamp() < end))
+    }
+}
+
+/// The first whole second at or after an instant.
+fn first_second(instant: Timestamp) -> i64 {
+    let floor = Nominal::at_or_before(instant).as_second();
+    if Nominal::at_or_before(instant).timestamp() < instant { floor + 1 } else { floor }
+}
+
+/// The calendar as text, in a form that no release may change: a changed fingerprint makes every entry
+/// begin anew.
+fn canonical(spec: &CalendarSpec) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::new();
+    let bound = |bound: Option<Timestamp>| bound.map(|at| at.to_string()).unwrap_or_default();
+    for rule in &spec.rules {
+        // Writing to a string cannot fail.
+        let _ = match &rule.form {
+            Form::Cron(cron) => write!(text, "cron {}", cron.as_str()),
+            Form::Every(every) => write!(text, "every {every}"),
+            Form::At(times) => {
+                write!(text, "at ").and_then(|()| times.iter().try_for_each(|time| write!(text, "{time} ")))
+            }
+        };
+        let _ = writeln!(text, "|{}|{}|{}", rule.zone.name(), bound(rule.start), bound(rule.end));
+    }
+    let _ = write!(
+        text,
+        "{}|{}|{}|{:?}|{:?}|{}",
+        spec.zone.name(),
+        bound(spec.start),
+        bound(spec.end),
+        spec.dst_gap,
+        spec.dst_overlap,
+        spec.jitter.as_millis()
+    );
+    text
+}
+
+#[cfg(test)]
+mod tests;

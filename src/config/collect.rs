@@ -1,0 +1,157 @@
+//! Collects everything that is wrong with a file while it is read: a wrong value does not hide what is
+//! wrong beside it.
+
+use std::any::TypeId;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use serde_json::Value;
+
+use super::problem::Found;
+use super::raw::{Field, Section};
+use crate::schedule::Zone;
+
+/// How alike two words must be for one to be suggested for the other.
+const ALIKE: f64 = 0.8;
+
+/// What is wrong so far, and what is looked up more than once.
+pub(super) struct Collector<'a> {
+    pub(super) found: Vec<Found>,
+    environment: &'a dyn Fn(&str) -> Option<String>,
+    keys: HashMap<TypeId, Rc<[String]>>,
+    zones: HashMap<String, Result<Zone, String>>,
+}
+
+/// The path of a key under `path`.
+pub(super) fn join(path: &str, key: &str) -> String {
+    match (path, key) {
+        ("", key) => key.to_owned(),
+        (path, "") => path.to_owned(),
+        (path, key) => format!("{path}.{key}"),
+    }
+}
+
+impl<'a> Collector<'a> {
+    pub(super) fn new(environment: &'a dyn Fn(&str) -> Option<String>) -> Self {
+        Self { found: Vec::new(), environment, keys: HashMap::new(), zones: HashMap::new() }
+    }
+
+    pub(super) fn environment(&self, name: &str) -> Option<String> {
+        (self.environment)(name)
+    }
+
+    /// Notes that the value of a key is wrong.
+    pub(super) fn wrong(&mut self, path: &str, key: &str, message: impl Into<String>) {
+        self.found.push(Found::value(join(path, key), message));
+    }
+
+    /// Reads a mapping whose keys are known. `None` when it is no mapping at all.
+    pub(super) fn section<T: Section>(&mut self, path: &str, value: Value) -> Option<T> {
+        let Value::Object(mut map) = value else {
+            self.wrong(path, "", format!("must be a mapping (keys with values), not {}", kind(&value)));
+            return None;
+        };
+        let known = self.known_keys::<T>();
+        map.retain(|key, value| {
+            if !known.iter().any(|known| known == key) {
+                self.found.push(unknown_key::<T>(path, key, &known));
+                return false;
+            }
+            if value.is_null() {
+                let message = format!("`{key}` has no value; give it one, or remove the key");
+                self.found.push(Found::key(join(path, key), message));
+            }
+            !value.is_null()
+        });
+        match serde_json::from_value(Value::Object(map)) {
+            Ok(section) => Some(section),
+            Err(error) => {
+                self.wrong(path, "", error.to_string());
+                None
+            }
+        }
+    }
+
+    fn known_keys<T: Section>(&mut self) -> Rc<[String]> {
+        let keys = self.keys.entry(TypeId::of::<T>()).or_insert_with(|| {
+            let schema = schemars::schema_for!(T).to_value();
+            let properties = schema.get("properties").and_then(Value::as_object);
+            properties.map(|properties| properties.keys().cloned().collect()).unwrap_or_default()
+        });
+        Rc::clone(keys)
+    }
+
+    /// The value of a key, if it is there and right.
+    pub(super) fn take<T>(&mut self, path: &str, key: &str, field: Option<Field<T>>) -> Option<T> {
+        self.read(path, key, field, Ok::<T, String>)
+    }
+
+    /// The value of a key, if it is there, right, and understood by `parse`.
+    pub(super) fn read<T, U, E: ToString>(
+        &mut self,
+        path: &str,
+        key: &str,
+        field: Option<Field<T>>,
+        parse: impl FnOnce(T) -> Result<U, E>,
+    ) -> Option<U> {
+        let read = match field?.0 {
+            Ok(value) => parse(value).map_err(|error| error.to_string()),
+            Err(message) => Err(message),
+        };
+        read.map_err(|message| self.wrong(path, key, message)).ok()
+    }
+
+    /// The zone of this name.
+    pub(super) fn zone(&mut self, path: &str, field: Option<Field<String>>) -> Option<Zone> {
+        let name = self.take(path, "timezone", field)?;
+        let zone = self
+            .zones
+            .entry(name)
+            .or_insert_with_key(|name| Zone::parse(name).map_err(|error| error.to_string()))
+            .clone();
+        zone.map_err(|message| self.wrong(path, "timezone", message)).ok()
+    }
+
+    /// A value that must be there.
+    pub(super) fn required<T>(&mut self, path: &str, key: &str, value: Option<T>, hint: &str) -> Option<T> {
+        // A key that is there and wrong has been noted already.
+        let noted = join(path, key);
+        if value.is_none() && !self.found.iter().any(|found| found.path == noted) {
+            self.found.push(Found::value(path.to_owned(), format!("`{key}` is missing; {hint}")));
+        }
+        value
+    }
+}
+
+fn unknown_key<T: Section>(path: &str, key: &str, known: &[String]) -> Found {
+    let full = join(path, key);
+    if T::LATER.contains(&key) {
+        let message =
+            format!("`{key}` is part of the format, but this version does not carry it out yet; remove it");
+        return Found::key(full, message);
+    }
+    if let Some((_, place)) = T::ELSEWHERE.iter().find(|(name, _)| *name == key) {
+        return Found::key(full, format!("`{key}` does not stand here; it belongs {place}"));
+    }
+    let nearest = known
+        .iter()
+        .map(|known| (strsim::jaro_winkler(&key.to_lowercase(), known), known))
+        .filter(|(likeness, _)| *likeness >= ALIKE)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, known)| known.clone());
+    let mut found = Found::key(full, format!("unknown key `{key}`"));
+    found.suggestion = nearest;
+    found
+}
+
+/// What a value is, in YAML's words.
+pub(super) fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "nothing",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "a mapping",
+    }
+}

@@ -1,0 +1,347 @@
+//! The entries: `defaults:` and `pipelines:`, merged key by key, with unique names.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::collect::{Collector, join};
+use super::problem::Found;
+use super::value::{Moment, duration_within};
+use super::{Entry, Missed, OnUnknown, Policy, calendar, raw};
+use crate::ids::{EntryName, Factory, FactoryName, PipelineName, ResourceGroup, SubscriptionId};
+use crate::retry::RetryPolicy;
+use crate::schedule::{DstGap, DstOverlap, Zone};
+use crate::template::Parameters;
+
+/// Data Factory's own limit of parameters of a pipeline (service limits page).
+const MOST_PARAMETERS: usize = 50;
+/// Distinct policies that are kept to be shared.
+const SHARED_POLICIES: usize = 64;
+
+/// The factory that entries address unless they say otherwise.
+pub(super) struct Place {
+    pub(super) subscription: Option<SubscriptionId>,
+    pub(super) resource_group: Option<ResourceGroup>,
+    pub(super) factory: Option<FactoryName>,
+    /// Whether there was an azure block to read it from.
+    pub(super) known: bool,
+}
+
+impl Place {
+    pub(super) fn unknown() -> Self {
+        Self { subscription: None, resource_group: None, factory: None, known: false }
+    }
+}
+
+/// The keys that `defaults:` and an entry have in common, as far as they are given.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Keys {
+    pub(super) timezone: Option<Zone>,
+    pub(super) start: Option<Moment>,
+    pub(super) end: Option<Moment>,
+    pub(super) jitter: Option<Duration>,
+    pub(super) dst_gap: Option<DstGap>,
+    pub(super) dst_overlap: Option<DstOverlap>,
+    enabled: Option<bool>,
+    subscription: Option<SubscriptionId>,
+    resource_group: Option<ResourceGroup>,
+    factory: Option<FactoryName>,
+    parameters: Map<String, Value>,
+    policy: PolicyKeys,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct PolicyKeys {
+    priority: Option<i32>,
+    late_after: Option<Duration>,
+    missed: Option<Missed>,
+    missed_within: Option<Duration>,
+    missed_max: Option<u32>,
+    max_attempts: Option<u32>,
+    initial: Option<Duration>,
+    max: Option<Duration>,
+    deadline: Option<Duration>,
+    timeout: Option<Duration>,
+    settle: Option<Duration>,
+    on_unknown: Option<OnUnknown>,
+}
+
+impl PolicyKeys {
+    /// These keys, and of those that are not given the ones of `defaults`.
+    fn or(&self, defaults: &Self) -> Self {
+        Self {
+            priority: self.priority.or(defaults.priority),
+            late_after: self.late_after.or(defaults.late_after),
+            missed: self.missed.or(defaults.missed),
+            missed_within: self.missed_within.or(defaults.missed_within),
+            missed_max: self.missed_max.or(defaults.missed_max),
+            max_attempts: self.max_attempts.or(defaults.max_attempts),
+            initial: self.initial.or(defaults.initial),
+            max: self.max.or(defaults.max),
+            deadline: self.deadline.or(defaults.deadline),
+            timeout: self.timeout.or(defaults.timeout),
+            settle: self.settle.or(defaults.settle),
+            on_unknown: self.on_unknown.or(defaults.on_unknown),
+        }
+    }
+
+    fn policy(&self) -> Policy {
+        let shipped = Policy::default();
+        let retry = shipped.retry;
+        Policy {
+            priority: self.priority.unwrap_or(shipped.priority),
+            late_after: self.late_after.unwrap_or(shipped.late_after),
+            missed: self.missed.unwrap_or(shipped.missed),
+            missed_within: self.missed_within.unwrap_or(shipped.missed_within),
+            missed_max: self.missed_max.unwrap_or(shipped.missed_max),
+            retry: RetryPolicy {
+                max_attempts: self.max_attempts.unwrap_or(retry.max_attempts),
+                initial: self.initial.unwrap_or(retry.initial),
+                max: self.max.unwrap_or(retry.max),
+                deadline: self.deadline.unwrap_or(retry.deadline),
+            },
+            timeout: self.timeout.unwrap_or(shipped.timeout),
+            settle: self.settle.unwrap_or(shipped.settle),
+            on_unknown: self.on_unknown.unwrap_or(shipped.on_unknown),
+        }
+    }
+}
+
+/// Reads `defaults:`.
+pub(super) fn defaults(collector: &mut Collector<'_>, mut raw: raw::Entry) -> Keys {
+    let own = [
+        ("name", raw.name.take().is_some()),
+        ("pipeline", raw.pipeline.take().is_some()),
+        ("schedule", raw.schedule.take().is_some()),
+    ];
+    for (key, _) in own.into_iter().filter(|(_, given)| *given) {
+        let message = format!("`{key}` is each entry's own and has no default");
+        collector.found.push(Found::key(join("defaults", key), message));
+    }
+    keys(collector, "defaults", raw)
+}
+
+fn keys(collector: &mut Collector<'_>, path: &str, raw: raw::Entry) -> Keys {
+    let keys = Keys {
+        timezone: collector.zone(path, raw.timezone),
+        start: collector.read(path, "start", raw.start, |text| Moment::parse(&text)),
+        end: collector.read(path, "end", raw.end, |text| Moment::parse(&text)),
+        jitter: collector.read(path, "jitter", raw.jitter, |text| duration_within(&text, "0s", "1d")),
+        dst_gap: collector.take(path, "dst_gap", raw.dst_gap),
+        dst_overlap: collector.take(path, "dst_overlap", raw.dst_overlap),
+        enabled: collector.take(path, "enabled", raw.enabled),
+        subscription: collector
+            .read(path, "subscription_id", raw.subscription_id, |text| SubscriptionId::new(&text)),
+        resource_group: collector
+            .read(path, "resource_group", raw.resource_group, |text| ResourceGroup::new(&text)),
+        factory: collector.read(path, "factory", raw.factory, |text| FactoryName::new(&text)),
+        parameters: collector.take(path, "parameters", raw.parameters).unwrap_or_default(),
+        policy: PolicyKeys::default(),
+    };
+    let retry = match raw.retry {
+        Some(value) => collector.section(&join(path, "retry"), value).unwrap_or_default(),
+        None => raw::Retry::default(),
+    };
+    let mut duration = |key, field, least: &str, most: &str| {
+        collector.read(path, key, field, |text: String| duration_within(&text, least, most))
+    };
+    let mut policy = PolicyKeys {
+        late_after: duration("late_after", raw.late_after, "1s", "30d"),
+        missed_within: duration("missed_within", raw.missed_within, "0s", "366d"),
+        timeout: duration("timeout", raw.timeout, "1s", "10m"),
+        settle: duration("settle", raw.settle, "0s", "1h"),
+        ..PolicyKeys::default()
+    };
+    policy.priority = collector.take(path, "priority", raw.priority);
+    policy.missed = collector.take(path, "missed", raw.missed);
+    policy.missed_max =
+        collector.read(path, "missed_max", raw.missed_max, |number| within(number, 1, 10_000));
+    policy.on_unknown = collector.take(path, "on_unknown", raw.on_unknown);
+    retry_keys(collector, &join(path, "retry"), retry, &mut policy);
+    Keys { policy, ..keys }
+}
+
+fn retry_keys(collector: &mut Collector<'_>, path: &str, raw: raw::Retry, policy: &mut PolicyKeys) {
+    let mut duration = |key, field, least: &str, most: &str| {
+        collector.read(path, key, field, |text: String| duration_within(&text, least, most))
+    };
+    policy.initial = duration("initial", raw.initial, "10ms", "1h");
+    policy.max = duration("max", raw.max, "10ms", "1d");
+    policy.deadline = duration("deadline", raw.deadline, "0s", "7d");
+    policy.max_attempts =
+        collector.read(path, "max_attempts", raw.max_attempts, |number| within(number, 1, 100));
+}
+
+fn within(number: u32, least: u32, most: u32) -> Result<u32, String> {
+    if (least..=most).contains(&number) {
+        Ok(number)
+    } else {
+        Err(format!("must be between {least} and {most}"))
+    }
+}
+
+/// Reads `pipelines:`.
+pub(super) fn entries(
+    collector: &mut Collector<'_>,
+    items: Vec<Value>,
+    place: &Place,
+    defaults: &Keys,
+) -> Vec<Arc<Entry>> {
+    let mut names: HashMap<EntryName, usize> = HashMap::new();
+    let mut shared = Shared::default();
+    let mut entries = Vec::with_capacity(items.len());
+    for (index, item) in items.into_iter().enumerate() {
+        let path = format!("pipelines[{index}]");
+        let Some(raw) = collector.section::<raw::Entry>(&path, item) else { continue };
+        let named = raw.name.is_some();
+        let Some(entry) = entry(collector, &path, raw, place, defaults, &mut shared) else { continue };
+        if let Some(first) = names.insert(entry.name.clone(), index) {
+            let key = if named { "name" } else { "pipeline" };
+            let hint = if named { "" } else { "; give it a `name`" };
+            let message = format!("the name '{}' is taken already{hint}: it first stands at", entry.name);
+            let found = Found::value(join(&path, key), message).with(format!("pipelines[{first}]"));
+            collector.found.push(found);
+        }
+        entries.push(Arc::new(entry));
+    }
+    entries
+}
+
+/// Equal parts of entries, kept once.
+#[derive(Default)]
+struct Shared {
+    policies: Vec<(PolicyKeys, Arc<Policy>)>,
+    no_parameters: Arc<Parameters>,
+}
+
+impl Shared {
+    fn policy(&mut self, keys: PolicyKeys) -> Arc<Policy> {
+        if let Some((_, policy)) = self.policies.iter().find(|(known, _)| *known == keys) {
+            return Arc::clone(policy);
+        }
+        let policy = Arc::new(keys.policy());
+        if self.policies.len() < SHARED_POLICIES {
+            self.policies.push((keys, Arc::clone(&policy)));
+        }
+        policy
+    }
+}
+
+fn entry(
+    collector: &mut Collector<'_>,
+    path: &str,
+    mut raw: raw::Entry,
+    place: &Place,
+    defaults: &Keys,
+    shared: &mut Shared,
+) -> Option<Entry> {
+    let pipeline = collector.read(path, "pipeline", raw.pipeline.take(), |text| PipelineName::new(&text));
+    let pipeline =
+        collector.required(path, "pipeline", pipeline, "it is Data Factory's name of the pipeline");
+    let name = match raw.name.take() {
+        None => pipeline.as_ref().and_then(|pipeline| default_name(collector, path, pipeline)),
+        given => collector.read(path, "name", given, |text| EntryName::new(&text)),
+    };
+    let schedule = raw.schedule.take();
+    let schedule = collector.required(path, "schedule", schedule, "for example schedule: \"30 2 * * *\"");
+    let mut keys = keys(collector, path, raw);
+    let calendar = schedule.and_then(|value| calendar::read(collector, path, value, &keys, defaults));
+    let factory = factory(collector, path, &mut keys, defaults, place);
+    let parameters = parameters(collector, path, keys.parameters, defaults, shared);
+    let policy = keys.policy.or(&defaults.policy);
+    if policy.max.is_some_and(|max| max < policy.initial.unwrap_or(RetryPolicy::default().initial)) {
+        collector.wrong(&join(path, "retry"), "max", "must not be shorter than `initial`");
+    }
+    Some(Entry {
+        name: name?,
+        pipeline: pipeline?,
+        factory: factory?,
+        enabled: keys.enabled.or(defaults.enabled).unwrap_or(true),
+        calendar: Arc::new(calendar?),
+        parameters: parameters?,
+        policy: shared.policy(policy),
+    })
+}
+
+/// The pipeline's name with everything that an entry's name may not hold replaced.
+fn default_name(collector: &mut Collector<'_>, path: &str, pipeline: &PipelineName) -> Option<EntryName> {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '-' };
+    let text: String = pipeline.as_str().chars().map(plain).take(63).collect();
+    if !text.bytes().any(|b| b.is_ascii_alphanumeric()) {
+        let message =
+            "no name can be made of the pipeline's; give the entry a `name` of letters, digits, . _ -";
+        collector.wrong(path, "pipeline", message);
+        return None;
+    }
+    EntryName::new(&text).ok()
+}
+
+fn factory(
+    collector: &mut Collector<'_>,
+    path: &str,
+    keys: &mut Keys,
+    defaults: &Keys,
+    place: &Place,
+) -> Option<Factory> {
+    let subscription = keys
+        .subscription
+        .take()
+        .or_else(|| defaults.subscription.clone().or_else(|| place.subscription.clone()));
+    let group = keys
+        .resource_group
+        .take()
+        .or_else(|| defaults.resource_group.clone().or_else(|| place.resource_group.clone()));
+    let name = keys.factory.take().or_else(|| defaults.factory.clone().or_else(|| place.factory.clone()));
+    if place.known {
+        let missing = [
+            ("subscription_id", subscription.is_none()),
+            ("resource_group", group.is_none()),
+            ("factory", name.is_none()),
+        ];
+        for (key, _) in missing.into_iter().filter(|(_, missing)| *missing) {
+            let noted = [join("azure", key), join("defaults", key), join(path, key)];
+            let hint = format!("`{key}` is missing; give it under `azure:`, or to the entry");
+            // Once is enough, however many entries lack it.
+            if !collector.found.iter().any(|found| noted.contains(&found.path)) {
+                collector.found.push(Found::value(join("azure", key), hint));
+            }
+        }
+    }
+    Some(Factory { subscription: subscription?, resource_group: group?, name: name? })
+}
+
+fn parameters(
+    collector: &mut Collector<'_>,
+    path: &str,
+    own: Map<String, Value>,
+    defaults: &Keys,
+    shared: &Shared,
+) -> Option<Arc<Parameters>> {
+    if own.is_empty() && defaults.parameters.is_empty() {
+        return Some(Arc::clone(&shared.no_parameters));
+    }
+    let mut values = defaults.parameters.clone();
+    values.extend(own);
+    if values.len() > MOST_PARAMETERS {
+        collector.wrong(
+            path,
+            "parameters",
+            format!("Data Factory takes at most {MOST_PARAMETERS} parameters"),
+        );
+        return None;
+    }
+    match Parameters::new(values) {
+        Ok(parameters) => Some(Arc::new(parameters)),
+        Err(error) => {
+            let place = join(&join(path, "parameters"), &error.path);
+            let inherited = defaults.parameters.keys().any(|key| error.path.starts_with(key.as_str()));
+            let place = if inherited { join("defaults.parameters", &error.path) } else { place };
+            if !collector.found.iter().any(|found| found.path == place) {
+                collector.found.push(Found::value(place, error.message));
+            }
+            None
+        }
+    }
+}

@@ -1,0 +1,465 @@
+//! From YAML text to a plain tree, and the shapes in which that tree is read. The only file that names
+//! serde_yaml.
+//!
+//! serde_yaml is archived, and keeps the last of duplicate keys, passes `.nan` on and says "expected any
+//! YAML value" for large integers: [`Node`] makes each of these a clear error. Alias bombs are stopped by
+//! serde_yaml's own limit.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::de::{self, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Number, Value};
+
+/// What is wrong with a text that is not YAML, or not YAML of the plain kind.
+#[derive(Debug)]
+pub(super) struct SyntaxError {
+    pub(super) message: String,
+    /// Line and column, from 1.
+    pub(super) at: Option<(usize, usize)>,
+}
+
+/// Reads YAML text as a plain tree.
+pub(super) fn parse(text: &str) -> Result<Value, SyntaxError> {
+    match serde_yaml::from_str::<Node>(text) {
+        Ok(Node(value)) => Ok(value),
+        Err(error) => {
+            let at = error.location().map(|at| (at.line(), at.column()));
+            Err(SyntaxError { message: in_words(&error.to_string()), at })
+        }
+    }
+}
+
+/// Reads one YAML value, as the command line gives it.
+///
+/// # Errors
+/// In words, when the text is not one plain YAML value.
+pub fn value(text: &str) -> Result<Value, String> {
+    // An empty text is an empty text, not nothing.
+    if text.is_empty() {
+        Ok(Value::String(String::new()))
+    } else {
+        parse(text).map_err(|error| error.message)
+    }
+}
+
+/// serde_yaml's words without what is said elsewhere, and clearer where they are not clear.
+fn in_words(error: &str) -> String {
+    let words = error.split(" at line ").next().unwrap_or(error);
+    let words =
+        words.rsplit_once(": ").filter(|(path, _)| !path.contains(' ')).map_or(words, |(_, words)| words);
+    if error.contains("more than one document") {
+        return "the file holds more than one YAML document; a schedule is one".to_owned();
+    }
+    if error.contains("repetition limit") {
+        return "aliases (*name) repeat so much that the file is refused".to_owned();
+    }
+    if error.contains("recursion limit") {
+        return "the file is nested too deeply".to_owned();
+    }
+    if error.contains("found character that cannot start any token") {
+        return "found a character that cannot stand here; indentation is by spaces, not tabs".to_owned();
+    }
+    words.to_owned()
+}
+
+/// A plain tree: no tags, no merge keys, text keys, finite numbers of 64 bits, no key twice.
+struct Node(Value);
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NodeVisitor).map(Self)
+    }
+}
+
+struct NodeVisitor;
+
+impl<'de> Visitor<'de> for NodeVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a plain value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i128<E: de::Error>(self, _: i128) -> Result<Value, E> {
+        Err(E::custom("an integer beyond 64 bits cannot be passed on; quote it to pass it as text"))
+    }
+
+    fn visit_u128<E: de::Error>(self, _: u128) -> Result<Value, E> {
+        self.visit_i128(0)
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
+        Number::from_f64(value)
+            .map(Value::Number)
+            .ok_or_else(|| E::custom("JSON has no .nan and no .inf; quote it to pass it as text"))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(Node(item)) = items.next_element()? {
+            list.push(item);
+        }
+        list.shrink_to_fit();
+        Ok(Value::Array(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut map = Map::new();
+        while let Some(Node(key)) = entries.next_key()? {
+            let key = match key {
+                Value::String(key) if key == "<<" => {
+                    return Err(de::Error::custom("merge keys (<<) are not used here; use `defaults`"));
+                }
+                Value::String(key) => key,
+                other => return Err(de::Error::custom(format!("the key {other} must be text; quote it"))),
+            };
+            let Node(value) = entries.next_value()?;
+            if map.contains_key(&key) {
+                return Err(de::Error::custom(format!("the key `{key}` stands twice in the same mapping")));
+            }
+            map.insert(key, value);
+        }
+        Ok(Value::Object(map))
+    }
+
+    fn visit_enum<A: de::EnumAccess<'de>>(self, _: A) -> Result<Value, A::Error> {
+        Err(de::Error::custom("tags (!name) are not used here"))
+    }
+}
+
+/// A value of a shape, or why it is not one. A wrong value does not hide what is wrong beside it.
+#[derive(Debug, Clone)]
+pub(super) struct Field<T>(pub(super) Result<T, String>);
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Field<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        Ok(Self(serde_json::from_value(value).map_err(|error| error.to_string())))
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Field<T> {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn inline_schema() -> bool {
+        T::inline_schema()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        T::json_schema(generator)
+    }
+}
+
+/// A mapping whose keys are known.
+pub(super) trait Section: DeserializeOwned + JsonSchema + 'static {
+    /// Keys of the documented format that this version does not carry out yet.
+    const LATER: &'static [&'static str] = &[];
+    /// Keys that people look for here, and where they belong.
+    const ELSEWHERE: &'static [(&'static str, &'static str)] = &[];
+}
+
+/// A schedule file of adf-cron.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct File {
+    /// The version of this format: 1.
+    pub(super) version: Option<Field<u64>>,
+    /// How Entra ID and Data Factory are reached.
+    #[schemars(with = "Azure")]
+    pub(super) azure: Option<Value>,
+    /// The ledger's file: `sqlite:///path`. Default: `$STATE_DIRECTORY/ledger.db`, else `/var/lib/adf-cron/ledger.db`.
+    pub(super) ledger: Option<Field<String>>,
+    /// The daemon's own settings.
+    #[schemars(with = "Option<Daemon>")]
+    pub(super) daemon: Option<Value>,
+    /// Keys that all entries have unless they say otherwise: any but name, pipeline and schedule.
+    #[schemars(with = "Option<Entry>")]
+    pub(super) defaults: Option<Value>,
+    /// The entries.
+    #[schemars(with = "Vec<Entry>")]
+    pub(super) pipelines: Option<Value>,
+}
+
+impl Section for File {}
+
+/// How Entra ID and Data Factory are reached.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct Azure {
+    /// public, usgov or china. Default: public.
+    pub(super) cloud: Option<Field<Cloud>>,
+    /// Where tokens come from, instead of the cloud's own.
+    pub(super) authority: Option<Field<String>>,
+    /// Where Data Factory is, instead of the cloud's own.
+    pub(super) resource_manager: Option<Field<String>>,
+    /// Whom the token is for, instead of the cloud's own.
+    pub(super) audience: Option<Field<String>>,
+    /// More certificate authorities to trust: a PEM file.
+    pub(super) ca_file: Option<Field<String>>,
+    /// The tenant: a GUID or a domain.
+    pub(super) tenant_id: Option<Field<String>>,
+    /// The application's (client's) id.
+    pub(super) client_id: Option<Field<String>>,
+    /// Where the client secret is read from.
+    #[schemars(with = "Option<Source>")]
+    pub(super) client_secret: Option<Value>,
+    /// Where the client certificate is read from: PEM with certificate and RSA key.
+    #[schemars(with = "Option<Source>")]
+    pub(super) client_certificate: Option<Value>,
+    /// v1 (`/oauth2/token`, the default) or v2 (`/oauth2/v2.0/token`).
+    pub(super) token_endpoint: Option<Field<TokenEndpoint>>,
+    /// The subscription, a GUID; an entry may name another.
+    pub(super) subscription_id: Option<Field<String>>,
+    /// The resource group; an entry may name another.
+    pub(super) resource_group: Option<Field<String>>,
+    /// The data factory; an entry may name another.
+    pub(super) factory: Option<Field<String>>,
+}
+
+impl Section for Azure {
+    const LATER: &'static [&'static str] = &["federated_token", "managed_identity"];
+}
+
+/// Where a secret is read from: one of these.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct Source {
+    /// The name of a credential: `$CREDENTIALS_DIRECTORY/NAME`, else `/etc/adf-cron/NAME`.
+    pub(super) credential: Option<Field<String>>,
+    /// The name of an environment variable.
+    pub(super) env: Option<Field<String>>,
+    /// A file.
+    pub(super) file: Option<Field<String>>,
+}
+
+impl Section for Source {}
+
+/// Microsoft's clouds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Cloud {
+    Public,
+    Usgov,
+    China,
+}
+
+/// The generations of Entra ID's token endpoint.
+#[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum TokenEndpoint {
+    V1,
+    V2,
+}
+
+/// The daemon's own settings.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct Daemon {
+    /// The period of planning, 1s to 1m. Default: 5s.
+    pub(super) heartbeat: Option<Field<String>>,
+    /// How far ahead firings are planned, two heartbeats to 10m. Default: 15s.
+    pub(super) horizon: Option<Field<String>>,
+    /// How long calls may still take after SIGTERM, at most 10m. Default: 30s.
+    pub(super) shutdown_grace: Option<Field<String>>,
+    /// How long closed firings are kept, 2d to 3650d. Default: 45d.
+    pub(super) retention: Option<Field<String>>,
+    /// How long to wait at start for a synchronised clock, at most 1h. Default: 2m.
+    pub(super) clock_wait: Option<Field<String>>,
+    /// How long a stepped clock must agree with itself, at most 1h. Default: 1m.
+    pub(super) clock_hold: Option<Field<String>>,
+    /// The most createRun calls under way at once, 1 to 1000. Default: 64.
+    pub(super) max_in_flight: Option<Field<u64>>,
+}
+
+impl Section for Daemon {}
+
+/// One pipeline and when it runs.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct Entry {
+    /// A unique name: letters, digits, . _ -, at most 63. Default: the pipeline's name in that form.
+    pub(super) name: Option<Field<String>>,
+    /// Data Factory's name of the pipeline.
+    pub(super) pipeline: Option<Field<String>>,
+    /// A cron expression, or a mapping with `cron`, `every` or `at`, or a list of them.
+    #[schemars(with = "Schedule")]
+    pub(super) schedule: Option<Value>,
+    /// IANA name of the zone in which times are meant. Default: UTC.
+    pub(super) timezone: Option<Field<String>>,
+    /// What the pipeline is given; texts may hold templates.
+    pub(super) parameters: Option<Field<Map<String, Value>>>,
+    /// The subscription, if not the one under `azure`.
+    pub(super) subscription_id: Option<Field<String>>,
+    /// The resource group, if not the one under `azure`.
+    pub(super) resource_group: Option<Field<String>>,
+    /// The data factory, if not the one under `azure`.
+    pub(super) factory: Option<Field<String>>,
+    /// Whether it fires at all. Default: true.
+    pub(super) enabled: Option<Field<bool>>,
+    /// It fires not before this.
+    pub(super) start: Option<Field<String>>,
+    /// It fires before this.
+    pub(super) end: Option<Field<String>>,
+    /// Each entry is late by a fixed share of this, at most 1d. Default: 0s.
+    pub(super) jitter: Option<Field<String>>,
+    /// Higher is sent first when a burst must wait. Default: 0.
+    pub(super) priority: Option<Field<i32>>,
+    /// Lateness up to which a firing simply starts. Default: 1m.
+    pub(super) late_after: Option<Field<String>>,
+    /// What becomes of later ones: skip, latest or all. Default: latest.
+    pub(super) missed: Option<Field<super::Missed>>,
+    /// Missed nominal times older than this are skipped. Default: 24h.
+    pub(super) missed_within: Option<Field<String>>,
+    /// The most that `missed: all` starts, 1 to 10000. Default: 100.
+    pub(super) missed_max: Option<Field<u32>>,
+    /// A fixed time that the clock skips: run_after or skip. Default: run_after.
+    pub(super) dst_gap: Option<Field<crate::schedule::DstGap>>,
+    /// A fixed time that the clock repeats: first, second or both. Default: first.
+    pub(super) dst_overlap: Option<Field<crate::schedule::DstOverlap>>,
+    /// Attempts and their spacing.
+    #[schemars(with = "Option<Retry>")]
+    pub(super) retry: Option<Value>,
+    /// How long one attempt may take, 1s to 10m. Default: 90s.
+    pub(super) timeout: Option<Field<String>>,
+    /// How long after a lost answer a run may still become visible, at most 1h. Default: 2m.
+    pub(super) settle: Option<Field<String>>,
+    /// When a sent attempt is proved to have started nothing: retry or hold. Default: retry.
+    pub(super) on_unknown: Option<Field<super::OnUnknown>>,
+}
+
+impl Section for Entry {
+    const LATER: &'static [&'static str] = &[
+        "follow",
+        "run_deadline",
+        "on_deadline",
+        "overlap",
+        "overlap_scope",
+        "max_queued",
+        "recovery",
+        "pause_after_failures",
+        "max_active",
+        "serialize",
+        "except",
+    ];
+    const ELSEWHERE: &'static [(&'static str, &'static str)] = &[
+        ("cron", "under `schedule:`"),
+        ("every", "under `schedule:`"),
+        ("at", "under `schedule:`"),
+        ("max_attempts", "under `retry:`"),
+        ("deadline", "under `retry:`"),
+        ("tenant_id", "under `azure:`"),
+        ("client_id", "under `azure:`"),
+    ];
+}
+
+/// When an entry fires.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "describes the three shapes for the JSON Schema; they are read one by one")]
+pub(super) enum Schedule {
+    /// A cron expression of five fields, or six with seconds first.
+    Cron(String),
+    /// One rule.
+    Rule(Box<Rule>),
+    /// Their union.
+    Union(Vec<ScheduleItem>),
+}
+
+/// One item of a union.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "describes the two shapes for the JSON Schema; they are read one by one")]
+pub(super) enum ScheduleItem {
+    /// A cron expression.
+    Cron(String),
+    /// One rule.
+    Rule(Box<Rule>),
+}
+
+/// One rule: `cron`, `every` or `at`, within bounds.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct Rule {
+    /// A cron expression.
+    pub(super) cron: Option<Field<String>>,
+    /// A period of at least 1s, never drifting.
+    pub(super) every: Option<Field<String>>,
+    /// With `every`: later than the anchor by this.
+    pub(super) offset: Option<Field<String>>,
+    /// With `every`: the instant from which periods count. Default: 1970-01-01T00:00:00Z.
+    pub(super) anchor: Option<Field<String>>,
+    /// One instant or a list of them.
+    #[schemars(with = "Option<Times>")]
+    pub(super) at: Option<Value>,
+    /// The rule's own zone.
+    pub(super) timezone: Option<Field<String>>,
+    /// Not before this.
+    pub(super) start: Option<Field<String>>,
+    /// Before this.
+    pub(super) end: Option<Field<String>>,
+}
+
+impl Section for Rule {
+    const LATER: &'static [&'static str] = &["recurrence", "except"];
+}
+
+/// One time or several.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "describes the two shapes for the JSON Schema; they are read one by one")]
+pub(super) enum Times {
+    /// One.
+    One(String),
+    /// Several.
+    Several(Vec<String>),
+}
+
+/// Attempts and their spacing.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct Retry {
+    /// The most attempts, the first included, 1 to 100. Default: 8.
+    pub(super) max_attempts: Option<Field<u32>>,
+    /// The wait before the second attempt; it doubles each time. Default: 1s.
+    pub(super) initial: Option<Field<String>>,
+    /// The longest wait. Default: 60s.
+    pub(super) max: Option<Field<String>>,
+    /// How long after the due time an attempt may still start, at most 7d. Default: 1h.
+    pub(super) deadline: Option<Field<String>>,
+}
+
+impl Section for Retry {}
+
+/// The JSON Schema of a schedule file.
+#[must_use]
+pub fn schema() -> Value {
+    schemars::schema_for!(File).to_value()
+}

@@ -1,0 +1,342 @@
+//! The calendar policy as tables, and against an oracle that looks at every minute.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn calendar(cron: &str, zone: &str, dst_gap: DstGap, dst_overlap: DstOverlap) -> Calendar {
+    let zone = Zone::parse(zone).unwrap();
+    let form = Form::Cron(Cron::parse(cron).unwrap());
+    let rule = Rule { form, zone: zone.clone(), start: None, end: None };
+    Calendar::new(CalendarSpec {
+        rules: vec![rule],
+        zone,
+        start: None,
+        end: None,
+        dst_gap,
+        dst_overlap,
+        jitter: Duration::ZERO,
+    })
+}
+
+fn nominal(text: &str) -> Nominal {
+    Nominal::at_or_before(text.parse().unwrap())
+}
+
+/// The firings of one UTC day, as local times with offsets.
+fn day(cron: &str, zone: &str, gap: DstGap, overlap: DstOverlap, from: &str, hours: i64) -> Vec<String> {
+    let calendar = calendar(cron, zone, gap, overlap);
+    let after = Nominal::from_second(nominal(from).as_second() - 1).unwrap();
+    let until = Nominal::from_second(after.as_second() + hours * 3_600).unwrap();
+    let zone = calendar.zone().rules().clone();
+    calendar
+        .due_between(after, until)
+        .map(|nominal| nominal.timestamp().to_zoned_datetime(zone.clone()).strftime("%H:%M%:z").to_string())
+        .collect()
+}
+
+use DstGap::{RunAfter, Skip};
+use DstOverlap::{Both, First, Second};
+
+#[test]
+fn on_the_short_day_in_berlin_each_schedule_does_what_the_policy_says() {
+    // 02:00+01:00 becomes 03:00+02:00. The UTC day covers local 00:00 to 24:00.
+    let short = |cron, gap| day(cron, "Europe/Berlin", gap, First, "2026-03-28T23:00:00Z", 23);
+    assert_eq!(short("30 2 * * *", RunAfter), ["03:00+02:00"]);
+    assert_eq!(short("30 2 * * *", Skip), [""; 0]);
+    assert_eq!(short("0 2,14 * * *", RunAfter), ["03:00+02:00", "14:00+02:00"]);
+    assert_eq!(short("0 2,14 * * *", Skip), ["14:00+02:00"]);
+    assert_eq!(short("0,30 2 * * *", RunAfter), ["03:00+02:00"]);
+    assert_eq!(short("30 1-3 * * *", RunAfter), ["01:30+01:00", "03:00+02:00", "03:30+02:00"]);
+    assert_eq!(short("30 1-3 * * *", Skip), ["01:30+01:00", "03:30+02:00"]);
+    assert_eq!(short("0 2,3 * * *", RunAfter), ["03:00+02:00"]);
+    assert_eq!(short("*/30 2 * * *", RunAfter), [""; 0]);
+}
+
+#[test]
+fn on_the_long_day_in_berlin_each_schedule_does_what_the_policy_says() {
+    // 03:00+02:00 becomes 02:00+01:00.
+    let long = |cron, overlap| day(cron, "Europe/Berlin", RunAfter, overlap, "2026-10-24T22:00:00Z", 25);
+    assert_eq!(long("30 2 * * *", First), ["02:30+02:00"]);
+    assert_eq!(long("30 2 * * *", Second), ["02:30+01:00"]);
+    assert_eq!(long("30 2 * * *", Both), ["02:30+02:00", "02:30+01:00"]);
+    assert_eq!(long("0 2,14 * * *", First), ["02:00+02:00", "14:00+01:00"]);
+    assert_eq!(long("0 2,14 * * *", Second), ["02:00+01:00", "14:00+01:00"]);
+    assert_eq!(long("0,30 2 * * *", Both), ["02:00+02:00", "02:30+02:00", "02:00+01:00", "02:30+01:00"]);
+    assert_eq!(long("30 1-3 * * *", First), ["01:30+02:00", "02:30+02:00", "03:30+01:00"]);
+    let wild = ["02:00+02:00", "02:30+02:00", "02:00+01:00", "02:30+01:00"];
+    assert_eq!(long("*/30 2 * * *", First), wild);
+}
+
+#[test]
+fn new_york_follows_the_same_policy() {
+    let short = |cron, gap| day(cron, "America/New_York", gap, First, "2026-03-08T05:00:00Z", 23);
+    assert_eq!(short("30 2 * * *", RunAfter), ["03:00-04:00"]);
+    assert_eq!(short("30 2 * * *", Skip), [""; 0]);
+    assert_eq!(short("0 2,14 * * *", RunAfter), ["03:00-04:00", "14:00-04:00"]);
+    assert_eq!(short("0,30 2 * * *", RunAfter), ["03:00-04:00"]);
+    assert_eq!(short("30 1-3 * * *", RunAfter), ["01:30-05:00", "03:00-04:00", "03:30-04:00"]);
+    assert_eq!(short("*/30 2 * * *", RunAfter), [""; 0]);
+    // 02:00-04:00 becomes 01:00-05:00: half past one comes twice, two o'clock once.
+    let long = |cron, overlap| day(cron, "America/New_York", RunAfter, overlap, "2026-11-01T04:00:00Z", 25);
+    assert_eq!(long("30 2 * * *", First), ["02:30-05:00"]);
+    assert_eq!(long("0 2,14 * * *", Both), ["02:00-05:00", "14:00-05:00"]);
+    assert_eq!(long("0,30 2 * * *", First), ["02:00-05:00", "02:30-05:00"]);
+    assert_eq!(long("30 1-3 * * *", First), ["01:30-04:00", "02:30-05:00", "03:30-05:00"]);
+    assert_eq!(long("30 1-3 * * *", Second), ["01:30-05:00", "02:30-05:00", "03:30-05:00"]);
+    assert_eq!(long("30 1-3 * * *", Both), ["01:30-04:00", "01:30-05:00", "02:30-05:00", "03:30-05:00"]);
+    assert_eq!(long("*/30 1 * * *", First), ["01:00-04:00", "01:30-04:00", "01:00-05:00", "01:30-05:00"]);
+    assert_eq!(long("*/30 2 * * *", First), ["02:00-05:00", "02:30-05:00"]);
+}
+
+#[test]
+fn lord_howe_changes_by_half_an_hour_and_follows_the_same_policy() {
+    // 2026-04-05: 02:00+11:00 becomes 01:30+10:30. The local day begins at 13:00Z the day before.
+    let long =
+        |cron, overlap| day(cron, "Australia/Lord_Howe", RunAfter, overlap, "2026-04-04T13:00:00Z", 24);
+    assert_eq!(long("30 2 * * *", Both), ["02:30+10:30"]);
+    assert_eq!(long("0 2,14 * * *", Both), ["02:00+10:30", "14:00+10:30"]);
+    assert_eq!(long("0,30 2 * * *", First), ["02:00+10:30", "02:30+10:30"]);
+    assert_eq!(long("30 1-3 * * *", First), ["01:30+11:00", "02:30+10:30", "03:30+10:30"]);
+    assert_eq!(long("30 1-3 * * *", Second), ["01:30+10:30", "02:30+10:30", "03:30+10:30"]);
+    assert_eq!(long("30 1-3 * * *", Both), ["01:30+11:00", "01:30+10:30", "02:30+10:30", "03:30+10:30"]);
+    assert_eq!(long("*/30 2 * * *", First), ["02:00+10:30", "02:30+10:30"]);
+    // 2026-10-04: 02:00+10:30 becomes 02:30+11:00. The local day begins at 13:30Z the day before.
+    let short = |cron, gap| day(cron, "Australia/Lord_Howe", gap, First, "2026-10-03T13:30:00Z", 23);
+    assert_eq!(short("30 2 * * *", RunAfter), ["02:30+11:00"]);
+    assert_eq!(short("0 2,14 * * *", RunAfter), ["02:30+11:00", "14:00+11:00"]);
+    assert_eq!(short("0 2,14 * * *", Skip), ["14:00+11:00"]);
+    assert_eq!(short("0,30 2 * * *", RunAfter), ["02:30+11:00"]);
+    assert_eq!(short("0,30 2 * * *", Skip), ["02:30+11:00"]);
+    assert_eq!(short("30 1-3 * * *", RunAfter), ["01:30+10:30", "02:30+11:00", "03:30+11:00"]);
+    assert_eq!(short("*/30 2 * * *", RunAfter), ["02:30+11:00"]);
+}
+
+#[test]
+fn a_day_that_the_date_line_swallowed_gives_one_firing_after_it() {
+    // Apia had no 2011-12-30.
+    let calendar = calendar("0 8,20 30 12 *", "Pacific/Apia", RunAfter, First);
+    let next = calendar.next_after(nominal("2011-12-29T00:00:00Z")).unwrap();
+    assert_eq!(next, nominal("2011-12-30T10:00:00Z"));
+    let after = calendar.next_after(next).unwrap();
+    assert_eq!(after.timestamp().to_zoned_datetime(calendar.zone().rules().clone()).year(), 2012);
+}
+
+#[test]
+fn a_midnight_that_does_not_exist_fires_when_the_day_begins() {
+    // Beirut's days of change begin at 01:00.
+    let fired = day("0 0 * * *", "Asia/Beirut", RunAfter, First, "2026-03-28T22:00:00Z", 5);
+    assert_eq!(fired, ["01:00+03:00"]);
+}
+
+#[test]
+fn what_cron_knows_is_known_here() {
+    let next = |cron: &str, after: &str| {
+        calendar(cron, "UTC", RunAfter, First).next_after(nominal(after)).unwrap().to_string()
+    };
+    assert_eq!(next("0 0 29 2 *", "2026-01-01T00:00:00Z"), "2028-02-29T00:00:00Z");
+    assert_eq!(next("0 0 13 * FRI", "2026-11-01T00:00:00Z"), "2026-11-06T00:00:00Z");
+    assert_eq!(next("0 6 L * *", "2026-02-01T00:00:00Z"), "2026-02-28T06:00:00Z");
+    assert_eq!(next("0 6 15W * *", "2026-11-01T00:00:00Z"), "2026-11-16T06:00:00Z");
+    assert_eq!(next("0 6 * * MON#1", "2026-11-03T00:00:00Z"), "2026-12-07T06:00:00Z");
+    assert_eq!(next("*/20 * * * * *", "2026-11-23T00:00:25Z"), "2026-11-23T00:00:40Z");
+    assert_eq!(next("@daily", "2026-11-23T00:00:00Z"), "2026-11-24T00:00:00Z");
+    assert_eq!(next("0 0 * * 7", "2026-11-23T00:00:00Z"), "2026-11-29T00:00:00Z");
+}
+
+#[test]
+fn what_is_no_cron_expression_is_refused_with_a_reason() {
+    let refused = |text: &str| Cron::parse(text).unwrap_err().to_string();
+    assert!(refused("0 0 31 2 *").contains("never matches"));
+    assert!(refused("0 0 30 2 *").contains("never matches"));
+    assert!(refused("61 * * * *").contains("not a cron expression"));
+    assert!(refused("* * *").contains("has 3 fields"));
+    assert!(refused("0 0 0 1 1 * 2027").contains("has 7 fields"));
+    assert!(refused("CRON_TZ=UTC 0 0 * * *").contains("timezone"));
+    assert!(refused("@reboot").contains("no time"));
+    assert!(refused("").contains("has 0 fields"));
+}
+
+#[test]
+fn a_zone_that_is_misspelt_is_suggested() {
+    let error = Zone::parse("Europe/Berlim").unwrap_err().to_string();
+    assert!(error.contains("did you mean 'Europe/Berlin'"), "{error}");
+    assert_eq!(Zone::parse("utc").unwrap().name(), "UTC");
+}
+
+#[test]
+fn every_keeps_its_phase_whenever_it_is_asked() {
+    let every = Every::new(Duration::from_secs(900), Duration::from_secs(120), None).unwrap();
+    assert_eq!(every.next_after(nominal("2026-11-23T00:02:00Z")), Some(nominal("2026-11-23T00:17:00Z")));
+    assert_eq!(every.next_after(nominal("2026-11-23T00:01:59Z")), Some(nominal("2026-11-23T00:02:00Z")));
+    assert!(Every::new(Duration::from_millis(500), Duration::ZERO, None).is_err());
+    assert!(Every::new(Duration::from_millis(1_500), Duration::ZERO, None).is_err());
+}
+
+fn union(jitter: Duration) -> Calendar {
+    let zone = Zone::utc();
+    let rule = |form| Rule { form, zone: zone.clone(), start: None, end: None };
+    let times: Arc<[Nominal]> = vec![nominal("2026-11-23T00:10:00Z"), nominal("2026-11-23T00:11:00Z")].into();
+    Calendar::new(CalendarSpec {
+        rules: vec![
+            rule(Form::Cron(Cron::parse("*/10 * * * *").unwrap())),
+            rule(Form::Every(Every::new(Duration::from_secs(300), Duration::ZERO, None).unwrap())),
+            rule(Form::At(times)),
+        ],
+        zone: zone.clone(),
+        start: Some("2026-11-23T00:05:00Z".parse().unwrap()),
+        end: Some("2026-11-23T00:20:00Z".parse().unwrap()),
+        dst_gap: RunAfter,
+        dst_overlap: First,
+        jitter,
+    })
+}
+
+#[test]
+fn a_union_names_an_instant_once_and_keeps_its_bounds() {
+    let calendar = union(Duration::ZERO);
+    let all: Vec<String> = calendar
+        .due_between(nominal("2026-11-22T00:00:00Z"), nominal("2026-11-24T00:00:00Z"))
+        .map(|nominal| nominal.to_string()[14..19].to_owned())
+        .collect();
+    assert_eq!(all, ["05:00", "10:00", "11:00", "15:00"]);
+    assert_eq!(calendar.next_after(nominal("2026-11-23T00:15:00Z")), None);
+    assert_eq!(
+        calendar.previous_before(nominal("2026-11-23T00:11:00Z")),
+        Some(nominal("2026-11-23T00:10:00Z"))
+    );
+    assert_eq!(calendar.previous_before(nominal("2026-11-23T00:05:00Z")), None);
+}
+
+#[test]
+fn jitter_is_the_entrys_own_and_stays_before_the_next_nominal_time() {
+    let calendar = union(Duration::from_secs(600));
+    let at = nominal("2026-11-23T00:10:00Z");
+    let mut seen = std::collections::HashSet::new();
+    for number in 0..100 {
+        let entry = EntryName::new(&format!("entry-{number}")).unwrap();
+        let due = calendar.due_time(&entry, at);
+        assert_eq!(due, calendar.due_time(&entry, at));
+        assert!(due >= at.timestamp() && due < nominal("2026-11-23T00:11:00Z").timestamp());
+        seen.insert(due);
+    }
+    assert!(seen.len() > 80, "only {} distinct due times", seen.len());
+}
+
+#[test]
+fn the_fingerprint_changes_with_what_makes_the_calendar_and_only_then() {
+    let of = |cron, overlap| calendar(cron, "Europe/Berlin", RunAfter, overlap).fingerprint();
+    assert_eq!(of("0 2 * * *", First), of("0 2 * * *", First));
+    assert_ne!(of("0 2 * * *", First), of("0 2 * * *", Both));
+    assert_ne!(of("0 2 * * *", First), of("1 2 * * *", First));
+    // A release that changes this makes every entry of every user begin anew.
+    assert_eq!(of("0 2 * * *", First).0, "fe40713cc3330422a490485929ff581b");
+}
+
+/// One field of the oracle's cron: `*`, `*/n`, or a list of values and ranges.
+fn oracle_field(field: &str, value: i8) -> bool {
+    field.split(',').any(|part| match part.split_once('/') {
+        Some((_, step)) => value % step.parse::<i8>().unwrap() == 0,
+        None if part == "*" => true,
+        None => match part.split_once('-') {
+            Some((low, high)) => (low.parse().unwrap()..=high.parse().unwrap()).contains(&value),
+            None => part.parse::<i8>().unwrap() == value,
+        },
+    })
+}
+
+/// Every minute of the window, judged one by one from the policy's words.
+fn oracle(
+    (minutes, hours): (&str, &str),
+    zone: &jiff::tz::TimeZone,
+    (gap, overlap): (DstGap, DstOverlap),
+    from: Timestamp,
+    minutes_ahead: i64,
+) -> Vec<Nominal> {
+    let matches = |local: jiff::civil::DateTime| {
+        oracle_field(minutes, local.minute()) && oracle_field(hours, local.hour())
+    };
+    let local = |minute: i64| {
+        let instant = from.checked_add(jiff::SignedDuration::from_mins(minute)).unwrap();
+        (instant, zone.to_datetime(instant))
+    };
+    let wildcard = minutes.starts_with('*') || hours.starts_with('*');
+    // Two days around the window, to see whether a local time comes twice.
+    let all: Vec<_> = (-2_880..minutes_ahead + 2_880).map(local).collect();
+    let mut fired = Vec::new();
+    for index in 2_880..usize::try_from(minutes_ahead).unwrap() + 2_880 {
+        let (instant, now) = all[index];
+        let kept = matches(now)
+            && (wildcard || {
+                let earlier = all[index - 2_880..index].iter().any(|(_, other)| *other == now);
+                let later = all[index + 1..index + 2_880].iter().any(|(_, other)| *other == now);
+                match overlap {
+                    Both => true,
+                    First => !earlier,
+                    Second => !later,
+                }
+            });
+        let mut skipped = all[index - 1].1 + jiff::SignedDuration::from_mins(1);
+        let mut after_gap = false;
+        while !wildcard && gap == RunAfter && skipped < now {
+            after_gap |= matches(skipped);
+            skipped += jiff::SignedDuration::from_mins(1);
+        }
+        if kept || after_gap {
+            fired.push(Nominal::at_or_before(instant));
+        }
+    }
+    fired
+}
+
+fn field(values: std::ops::Range<u8>) -> impl Strategy<Value = String> {
+    let one = values.clone().prop_map(|value| value.to_string());
+    let two = (values.clone(), values.clone()).prop_map(|(a, b)| format!("{a},{b}"));
+    let range = (values.clone(), values).prop_map(|(a, b)| format!("{}-{}", a.min(b), a.max(b)));
+    prop_oneof![4 => one, 3 => two, 2 => range, 1 => Just("*".to_owned()), 1 => Just("*/7".to_owned())]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+
+    #[test]
+    fn around_every_change_of_the_clock_the_calendar_agrees_with_the_oracle(
+        zone in 0..10_000_usize,
+        change in 0..200_usize,
+        minutes in field(0..60),
+        hours in field(0..24),
+        policy in 0..6_usize,
+    ) {
+        let names: Vec<String> = jiff::tz::db().available().map(|name| name.to_string()).collect();
+        let zone = Zone::parse(&names[zone % names.len()]);
+        prop_assume!(zone.is_ok());
+        let zone = zone.unwrap();
+        let start: Timestamp = "1990-01-01T00:00:00Z".parse().unwrap();
+        let end: Timestamp = "2037-12-01T00:00:00Z".parse().unwrap();
+        let changes: Vec<Timestamp> =
+            zone.rules().following(start).map(|t| t.timestamp()).take_while(|at| *at < end).collect();
+        let around = if changes.is_empty() { start } else { changes[change % changes.len()] };
+        // Some changes of the past were not on a whole minute, and the oracle looks at whole minutes.
+        prop_assume!(around.as_second() % 60 == 0);
+        let from = around.checked_sub(jiff::SignedDuration::from_hours(26)).unwrap();
+        let gap = [RunAfter, Skip][policy % 2];
+        let overlap = [First, Second, Both][policy / 2];
+        let expected = oracle((&minutes, &hours), zone.rules(), (gap, overlap), from, 52 * 60);
+
+        let calendar = calendar(&format!("{minutes} {hours} * * *"), zone.name(), gap, overlap);
+        let after = Nominal::from_second(from.as_second() - 1).unwrap();
+        let until = Nominal::from_second(from.as_second() + 52 * 3_600 - 60).unwrap();
+        let found: Vec<Nominal> = calendar.due_between(after, until).collect();
+        prop_assert_eq!(&found, &expected);
+        for pair in found.windows(2) {
+            prop_assert!(pair[0] < pair[1]);
+            prop_assert_eq!(calendar.previous_before(pair[1]), Some(pair[0]));
+        }
+        for middle in [around.as_second() - 1, around.as_second(), around.as_second() + 1] {
+            let middle = Nominal::from_second(middle).unwrap();
+            let halves: Vec<Nominal> =
+                calendar.due_between(after, middle).chain(calendar.due_between(middle, until)).collect();
+            prop_assert_eq!(&halves, &expected);
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! From local time to instants: the one place that knows gaps and overlaps. The policy is on the page
+//! of the module above.
+//!
+//! The time line of a zone is a row of stretches with one offset each. Within a stretch local time and
+//! instants correspond one to one, so matches are found in local time and kept if they lie in the
+//! stretch; what is special about gaps and overlaps happens where two stretches meet.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
+
+use super::{Cron, DstGap, DstOverlap, ScheduleError};
+use crate::ids::Nominal;
+
+/// Fifty years.
+const LOOK_AHEAD: jiff::SignedDuration = jiff::SignedDuration::from_hours(50 * 366 * 24);
+
+/// A time zone, with the name by which the user knows it.
+#[derive(Debug, Clone)]
+pub struct Zone {
+    name: Arc<str>,
+    rules: TimeZone,
+}
+
+impl Zone {
+    /// The zone of this IANA name, from the system's database.
+    ///
+    /// # Errors
+    /// [`ScheduleError::Zone`] when there is none, with the name that is most like it.
+    pub fn parse(name: &str) -> Result<Self, ScheduleError> {
+        if name.eq_ignore_ascii_case("UTC") {
+            return Ok(Self::utc());
+        }
+        match TimeZone::get(name) {
+            Ok(rules) => Ok(Self { name: rules.iana_name().unwrap_or(name).into(), rules }),
+            Err(_) => Err(ScheduleError::Zone { name: name.to_owned(), nearest: nearest(name) }),
+        }
+    }
+
+    /// Coordinated universal time.
+    #[must_use]
+    pub fn utc() -> Self {
+        Self { name: "UTC".into(), rules: TimeZone::UTC }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its rules.
+    #[must_use]
+    pub fn rules(&self) -> &TimeZone {
+        &self.rules
+    }
+}
+
+fn nearest(name: &str) -> Option<String> {
+    let wanted = name.to_lowercase();
+    jiff::tz::db()
+        .available()
+        .map(|known| known.to_string())
+        .map(|known| (strsim::jaro_winkler(&wanted, &known.to_lowercase()), known))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, known)| known)
+}
+
+/// The first instant after `after` at which the expression fires in this zone.
+pub(super) fn next_after(
+    cron: &Cron,
+    zone: &Zone,
+    gap: DstGap,
+    overlap: DstOverlap,
+    after: Nominal,
+) -> Option<Nominal> {
+    let zone = &zone.rules;
+    let mut from = Nominal::from_second(after.as_second().checked_add(1)?)?.timestamp();
+    // The first stretch is that of `after`: a change of the clock may stand exactly at `from`.
+    let mut stretch = after.timestamp();
+    // An expression that only ever falls into gaps must not keep us here to the end of time.
+    let limit = from.checked_add(LOOK_AHEAD).unwrap_or(Timestamp::MAX);
+    while from <= limit {
+        let offset = zone.to_offset(stretch);
+        let end = zone.following(stretch).next().map(|transition| transition.timestamp());
+        let kept = next_in_stretch(cron, zone, overlap, from, end, offset);
+        if let Some(found) = kept {
+            return Some(Nominal::at_or_before(found));
+        }
+        // Nothing more before the next change of the clock, or, without one, nothing at all.
+        let change = end?;
+        if !cron.is_wildcard()
+            && gap == DstGap::RunAfter
+            && gap_holds_match(cron, offset, zone.to_offset(change), change)
+        {
+            return Some(Nominal::at_or_before(change));
+        }
+        from = change;
+        stretch = change;
+    }
+    None
+}
+
+/// The first match in `[from, end)`, where `offset` holds, that the overlap policy keeps.
+fn next_in_stretch(
+    cron: &Cron,
+    zone: &TimeZone,
+    overlap: DstOverlap,
+    from: Timestamp,
+    end: Option<Timestamp>,
+    offset: Offset,
+) -> Option<Timestamp> {
+    let mut local = offset.to_datetime(from);
+    loop {
+        let candidate = cron.next(local)?;
+        let instant = offset.to_timestamp(candidate).ok()?;
+        if end.is_some_and(|end| instant >= end) {
+            return None;
+        }
+        let keep = cron.is_wildcard()
+            || match zone.to_ambiguous_timestamp(candidate).offset() {
+                AmbiguousOffset::Fold { before, after } => match overlap {
+                    DstOverlap::Both => true,
+                    DstOverlap::First => offset == before,
+                    DstOverlap::Second => offset == after,
+                },
+                AmbiguousOffset::Unambiguous { .. } | AmbiguousOffset::Gap { .. } => true,
+            };
+        if keep {
+            return Some(instant);
+        }
+        local = candidate.checked_add(jiff::SignedDuration::from_secs(1)).ok()?;
+    }
+}
+
+/// Whether the local times that a change of the clock skips hold a match.
+fn gap_holds_match(cron: &Cron, before: Offset, after: Offset, change: Timestamp) -> bool {
+    let (first, end) = (before.to_datetime(change), after.to_datetime(change));
+    first < end && cron.next(first).is_some_and(|candidate| candidate < end)
+}
