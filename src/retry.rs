@@ -35,7 +35,8 @@ impl RetryPolicy {
     #[must_use]
     pub fn backoff(&self, failed: u32, random: u64) -> Duration {
         let doublings = failed.saturating_sub(1).min(32);
-        let base = self.initial.saturating_mul(1_u32.checked_shl(doublings).unwrap_or(u32::MAX)).min(self.max);
+        let base =
+            self.initial.saturating_mul(1_u32.checked_shl(doublings).unwrap_or(u32::MAX)).min(self.max);
         let half = base / 2;
         let spread = u64::try_from(half.as_nanos()).unwrap_or(u64::MAX);
         half + Duration::from_nanos(if spread == 0 { 0 } else { random % (spread + 1) })

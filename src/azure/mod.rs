@@ -1,0 +1,171 @@
+//! The port to Azure: the shared token, createRun, and the look for a run.
+
+mod assertion;
+mod credential;
+mod entra;
+mod http;
+pub mod outcome;
+mod token;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::{Clock, Now};
+use crate::config::{Azure, Endpoint};
+use crate::ids::{Factory, FiringId, PipelineName};
+
+pub use credential::{CredentialError, Environment};
+pub use http::HttpError;
+pub use token::{Sink, TokenKeeper, TokenStatus};
+
+use http::{Http, Target};
+use outcome::{Look, Outcome, Refusal, classify, classify_look};
+
+/// The version of Data Factory's REST interface.
+const API_VERSION: (&str, &str) = ("api-version", "2018-06-01");
+/// How long a look may take.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why Azure cannot be called at all.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// An address is not usable.
+    #[error("{0}")]
+    Url(String),
+    /// HTTP cannot be set up.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+}
+
+/// How an attempt went.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attempted {
+    /// The last moment before the request could leave.
+    pub sent_at: Now,
+    /// When its end was known.
+    pub answered_at: Now,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Which token it carried.
+    pub token_generation: u64,
+}
+
+/// A createRun call.
+#[derive(Debug, Clone, Copy)]
+pub struct CreateRun<'a> {
+    /// The factory.
+    pub factory: &'a Factory,
+    /// The pipeline.
+    pub pipeline: &'a PipelineName,
+    /// The request id, which is the firing's.
+    pub request_id: FiringId,
+    /// The parameters, as a JSON object.
+    pub body: &'a str,
+    /// How long the call may take.
+    pub timeout: Duration,
+}
+
+/// Calls Azure. Clones share the token and the connections.
+#[derive(Debug, Clone)]
+pub struct Client(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    http: Http,
+    resource_manager: Endpoint,
+    token: TokenKeeper,
+    clock: Arc<dyn Clock>,
+}
+
+impl Client {
+    /// A client for these settings. It makes no call yet.
+    ///
+    /// # Errors
+    /// [`ClientError`] when an address, the extra certificate authorities or TLS cannot be used.
+    pub fn new(
+        settings: &Azure,
+        clock: Arc<dyn Clock>,
+        environment: Environment,
+        announce: Sink,
+    ) -> Result<Self, ClientError> {
+        let http = Http::new(settings.ca_file.as_ref())?;
+        Target::new(&settings.resource_manager, &[], &[]).map_err(ClientError::Url)?;
+        let token = TokenKeeper::new(http.clone(), settings, Arc::clone(&clock), environment, announce)?;
+        let resource_manager = settings.resource_manager.clone();
+        Ok(Self(Arc::new(Inner { http, resource_manager, token, clock })))
+    }
+
+    /// The shared token.
+    #[must_use]
+    pub fn token(&self) -> &TokenKeeper {
+        &self.0.token
+    }
+
+    /// Calls createRun, once.
+    pub async fn create_run(&self, call: CreateRun<'_>) -> Attempted {
+        let clock = &self.0.clock;
+        let token = match self.0.token.get().await {
+            Ok(token) => token,
+            Err(detail) => {
+                let now = clock.now();
+                let outcome = Outcome::NoToken { detail };
+                return Attempted { sent_at: now, answered_at: now, outcome, token_generation: 0 };
+            }
+        };
+        let target = self.target(call.factory, &["pipelines", call.pipeline.as_str(), "createRun"]);
+        let sent_at = clock.now();
+        let result = match target {
+            Ok(target) => {
+                let body = Some(call.body.to_owned());
+                self.0.http.call(&target, body, &token.bearer, call.request_id, call.timeout).await
+            }
+            Err(detail) => Err(outcome::TransportError::NotSent(detail)),
+        };
+        let answered_at = clock.now();
+        let outcome = classify(&result, answered_at.wall);
+        Attempted { sent_at, answered_at, outcome, token_generation: token.generation }
+    }
+
+    /// Looks for the run whose id would be this firing's.
+    pub async fn look(&self, factory: &Factory, firing: FiringId) -> Look {
+        let token = match self.0.token.get().await {
+            Ok(token) => token,
+            Err(error_message) => return Look::NoAnswer(Refusal { error_message, ..Refusal::default() }),
+        };
+        let id = firing.to_string();
+        let look = match self.target(factory, &["pipelineruns", &id]) {
+            Ok(target) => {
+                let result = self.0.http.call(&target, None, &token.bearer, firing, LOOK_TIMEOUT).await;
+                classify_look(&result)
+            }
+            Err(error_message) => Look::NoAnswer(Refusal { error_message, ..Refusal::default() }),
+        };
+        if let Look::NoAnswer(Refusal { http_status: Some(401), .. }) = &look {
+            self.0.token.reject(token.generation);
+        }
+        look
+    }
+
+    /// Opens a connection ahead of its use. It asks for what ARM tells everybody, without a token.
+    pub async fn warm(&self) {
+        let version = [("api-version", "2020-06-01")];
+        if let Ok(target) = Target::new(&self.0.resource_manager, &["metadata", "endpoints"], &version) {
+            self.0.http.warm(&target).await;
+        }
+    }
+
+    fn target(&self, factory: &Factory, rest: &[&str]) -> Result<Target, String> {
+        let mut path = vec![
+            "subscriptions",
+            factory.subscription.as_str(),
+            "resourceGroups",
+            factory.resource_group.as_str(),
+            "providers",
+            "Microsoft.DataFactory",
+            "factories",
+            factory.name.as_str(),
+        ];
+        path.extend(rest);
+        Target::new(&self.0.resource_manager, &path, &[API_VERSION])
+    }
+}

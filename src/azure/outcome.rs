@@ -1,0 +1,372 @@
+//! How a call to Data Factory ended: pure classification, from what happened on the wire to what may be
+//! done next. The one rule behind the table: *not started* is only said where it is certain.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use crate::ids::RunId;
+
+/// The longest text of the service that is kept.
+const MOST_TEXT: usize = 2_048;
+/// The longest wait that a service may ask for.
+const MOST_WAIT: Duration = Duration::from_secs(3_600);
+
+/// What came back over the wire.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// `x-ms-request-id`.
+    pub request_id: Option<String>,
+    /// `x-ms-correlation-request-id`.
+    pub correlation_id: Option<String>,
+    /// `Retry-After`, as it stands.
+    pub retry_after: Option<String>,
+    /// `retry-after-ms` or `x-ms-retry-after-ms`, as it stands.
+    pub retry_after_ms: Option<String>,
+    /// The body, cut at 1 MiB.
+    pub body: Vec<u8>,
+}
+
+/// Why nothing came back.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TransportError {
+    /// It is certain that no byte of the request reached the service: name, connection or TLS failed.
+    #[error("{0}")]
+    NotSent(String),
+    /// The request may have reached the service.
+    #[error("{0}")]
+    Lost(String),
+}
+
+/// What a service said, or what was seen where it said nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Refusal {
+    /// The status of the answer.
+    pub http_status: Option<u16>,
+    /// The service's error code.
+    pub error_code: Option<String>,
+    /// Its words, escaped and cut at 2 KiB.
+    pub error_message: String,
+    /// `x-ms-request-id`.
+    pub azure_request_id: Option<String>,
+    /// `x-ms-correlation-request-id`.
+    pub azure_correlation_id: Option<String>,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Data Factory started a run.
+    Accepted {
+        /// The run.
+        run_id: RunId,
+    },
+    /// It started nothing, and would not the next time.
+    Rejected(Refusal),
+    /// It did not like the token: started nothing.
+    Unauthorized(Refusal),
+    /// It started nothing, and may the next time.
+    RetryLater {
+        /// What it said.
+        refusal: Refusal,
+        /// How long it asked to wait.
+        retry_after: Option<Duration>,
+        /// Whether it was too busy (429), which is no attempt.
+        throttled: bool,
+    },
+    /// There was no token to call with: no attempt was made.
+    NoToken {
+        /// Why.
+        detail: String,
+    },
+    /// Whether it started anything is not known.
+    Unknown(Refusal),
+}
+
+/// Data Factory's answer about one run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundRun {
+    /// The run.
+    pub run_id: RunId,
+    /// The pipeline it is a run of.
+    pub pipeline: String,
+    /// Its status.
+    pub status: String,
+}
+
+/// How a look for a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Look {
+    /// There is such a run.
+    Found(FoundRun),
+    /// A factory that answers knows no such run.
+    Absent,
+    /// That could not be found out.
+    NoAnswer(Refusal),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Created {
+    run_id: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PipelineRun {
+    run_id: String,
+    pipeline_name: String,
+    status: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct CloudError {
+    error: ErrorBody,
+}
+
+#[derive(Deserialize)]
+struct ErrorBody {
+    code: Option<String>,
+    message: Option<String>,
+}
+
+/// What an attempt's end means. `now` is for a `Retry-After` that names a date.
+#[must_use]
+pub fn classify(result: &Result<Answer, TransportError>, now: Timestamp) -> Outcome {
+    let answer = match result {
+        Ok(answer) => answer,
+        Err(error) => {
+            let refusal = Refusal { error_message: clean(&error.to_string()), ..Refusal::default() };
+            return match error {
+                TransportError::NotSent(_) => {
+                    Outcome::RetryLater { refusal, retry_after: None, throttled: false }
+                }
+                TransportError::Lost(_) => Outcome::Unknown(refusal),
+            };
+        }
+    };
+    match answer.status {
+        200..=299 => match serde_json::from_slice::<Created>(&answer.body).map(|c| RunId::parse(&c.run_id)) {
+            Ok(Ok(run_id)) => Outcome::Accepted { run_id },
+            _ => Outcome::Unknown(refusal(answer, "the answer names no run")),
+        },
+        401 => Outcome::Unauthorized(refusal(answer, "the token was refused")),
+        429 => Outcome::RetryLater {
+            refusal: refusal(answer, "too many requests"),
+            retry_after: retry_after(answer, now),
+            throttled: true,
+        },
+        // 408 and 409 may stand for a request that was carried out; see the table in the README.
+        408 | 409 => Outcome::Unknown(refusal(answer, "the request may have been carried out")),
+        400..=499 => Outcome::Rejected(refusal(answer, "the request was refused")),
+        // Redirects are not followed, and everything else is no answer that a createRun gives.
+        _ => Outcome::Unknown(refusal(answer, "the service failed")),
+    }
+}
+
+/// What the end of `GET pipelineruns/{id}` means.
+#[must_use]
+pub fn classify_look(result: &Result<Answer, TransportError>) -> Look {
+    let answer = match result {
+        Ok(answer) => answer,
+        Err(error) => {
+            let error_message = clean(&error.to_string());
+            return Look::NoAnswer(Refusal { error_message, ..Refusal::default() });
+        }
+    };
+    let said = refusal(answer, "no run is shown");
+    match answer.status {
+        200 => match serde_json::from_slice::<PipelineRun>(&answer.body) {
+            Ok(run) => match RunId::parse(&run.run_id) {
+                Ok(run_id) => Look::Found(FoundRun {
+                    run_id,
+                    pipeline: run.pipeline_name,
+                    status: run.status.unwrap_or_default(),
+                }),
+                Err(_) => Look::NoAnswer(said),
+            },
+            Err(_) => Look::NoAnswer(said),
+        },
+        // A missing factory, group or subscription says nothing about its runs.
+        404 if !is_about_the_factory(said.error_code.as_deref()) => Look::Absent,
+        400 if said.error_code.as_deref() == Some("ReferencedPipelineRunNotFound") => Look::Absent,
+        _ => Look::NoAnswer(said),
+    }
+}
+
+fn is_about_the_factory(code: Option<&str>) -> bool {
+    matches!(
+        code,
+        None | Some(
+            "ResourceNotFound" | "ResourceGroupNotFound" | "SubscriptionNotFound" | "InvalidResourceType"
+        )
+    )
+}
+
+fn refusal(answer: &Answer, without_words: &str) -> Refusal {
+    let (error_code, message) = match serde_json::from_slice::<CloudError>(&answer.body) {
+        Ok(CloudError { error }) => (error.code, error.message),
+        Err(_) => (None, None),
+    };
+    // Some answers of the edge are not JSON; their text is the only hint there is. Those of a success
+    // are not shown: they may hold anything.
+    let raw = || {
+        let text = String::from_utf8_lossy(&answer.body);
+        let text = text.trim();
+        if text.is_empty() || answer.status < 300 { without_words.to_owned() } else { text.to_owned() }
+    };
+    Refusal {
+        http_status: Some(answer.status),
+        error_code: error_code.as_deref().map(clean),
+        error_message: clean(&message.unwrap_or_else(raw)),
+        azure_request_id: answer.request_id.as_deref().map(clean),
+        azure_correlation_id: answer.correlation_id.as_deref().map(clean),
+    }
+}
+
+/// A text of the service without control characters, cut at 2 KiB.
+fn clean(text: &str) -> String {
+    let mut cleaned = String::with_capacity(text.len().min(MOST_TEXT));
+    for character in text.chars() {
+        let escaped = if character.is_control() { ' ' } else { character };
+        if cleaned.len() + escaped.len_utf8() > MOST_TEXT {
+            break;
+        }
+        cleaned.push(escaped);
+    }
+    cleaned
+}
+
+/// The wait that an answer asks for: milliseconds, seconds or an HTTP date, at most an hour.
+pub(super) fn retry_after(answer: &Answer, now: Timestamp) -> Option<Duration> {
+    let milliseconds = answer.retry_after_ms.as_deref().and_then(|text| text.trim().parse().ok());
+    let wait = match milliseconds {
+        Some(milliseconds) => Duration::from_millis(milliseconds),
+        None => {
+            let text = answer.retry_after.as_deref()?.trim();
+            match text.parse() {
+                Ok(seconds) => Duration::from_secs(seconds),
+                Err(_) => {
+                    let date = jiff::fmt::rfc2822::parse(text).ok()?;
+                    // An HTTP date has whole seconds; the one it names must have begun here as well.
+                    Duration::try_from(date.timestamp().duration_since(now)).unwrap_or_default()
+                }
+            }
+        }
+    };
+    Some(wait.min(MOST_WAIT))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RUN: &str = "2f7fdb90-5df1-4b8e-ac2f-064cfa58202b";
+
+    fn answer(status: u16, body: &str) -> Result<Answer, TransportError> {
+        Ok(Answer { status, body: body.as_bytes().to_vec(), ..Answer::default() })
+    }
+
+    fn word(result: &Result<Answer, TransportError>) -> &'static str {
+        match classify(result, Timestamp::UNIX_EPOCH) {
+            Outcome::Accepted { .. } => "accepted",
+            Outcome::Rejected(_) => "rejected",
+            Outcome::Unauthorized(_) => "unauthorized",
+            Outcome::RetryLater { throttled: true, .. } => "throttled",
+            Outcome::RetryLater { .. } => "retry_later",
+            Outcome::NoToken { .. } => "no_token",
+            Outcome::Unknown(_) => "unknown",
+        }
+    }
+
+    #[test]
+    fn every_status_has_its_meaning() {
+        let created = format!(r#"{{"runId":"{RUN}"}}"#);
+        for (status, body, expected) in [
+            (200, created.as_str(), "accepted"),
+            (202, created.as_str(), "accepted"),
+            (200, "", "unknown"),
+            (200, "{}", "unknown"),
+            (200, r#"{"runId":"not a guid"}"#, "unknown"),
+            (204, "", "unknown"),
+            (302, "", "unknown"),
+            (400, "", "rejected"),
+            (401, "", "unauthorized"),
+            (403, "", "rejected"),
+            (404, "", "rejected"),
+            (405, "", "rejected"),
+            (408, "", "unknown"),
+            (409, "", "unknown"),
+            (415, "", "rejected"),
+            (429, "", "throttled"),
+            (500, "", "unknown"),
+            (502, "<html>", "unknown"),
+            (503, "", "unknown"),
+            (504, "", "unknown"),
+            (599, "", "unknown"),
+            (100, "", "unknown"),
+        ] {
+            assert_eq!(word(&answer(status, body)), expected, "{status} {body}");
+        }
+        assert_eq!(word(&Err(TransportError::NotSent("dns".into()))), "retry_later");
+        assert_eq!(word(&Err(TransportError::Lost("reset".into()))), "unknown");
+    }
+
+    #[test]
+    fn the_services_words_are_kept_without_control_characters_and_cut() {
+        let long = "x".repeat(5_000);
+        let body = format!(r#"{{"error":{{"code":"BadRequest","message":"a\u001b[31m\n{long}"}}}}"#);
+        let Outcome::Rejected(refusal) = classify(&answer(400, &body), Timestamp::UNIX_EPOCH) else {
+            panic!("rejected")
+        };
+        assert_eq!(refusal.error_code.as_deref(), Some("BadRequest"));
+        assert!(refusal.error_message.starts_with("a [31m x"));
+        assert_eq!(refusal.error_message.len(), MOST_TEXT);
+    }
+
+    #[test]
+    fn a_wait_may_be_seconds_milliseconds_or_a_date() {
+        let now: Timestamp = "2026-11-23T01:00:00Z".parse().unwrap();
+        let wait = |retry_after: Option<&str>, ms: Option<&str>| {
+            let answer = Answer {
+                status: 429,
+                retry_after: retry_after.map(str::to_owned),
+                retry_after_ms: ms.map(str::to_owned),
+                ..Answer::default()
+            };
+            super::retry_after(&answer, now)
+        };
+        assert_eq!(wait(Some("2"), None), Some(Duration::from_secs(2)));
+        assert_eq!(wait(Some("2"), Some("1500")), Some(Duration::from_millis(1_500)));
+        assert_eq!(wait(Some("Mon, 23 Nov 2026 01:00:07 GMT"), None), Some(Duration::from_secs(7)));
+        assert_eq!(wait(Some("Mon, 23 Nov 2026 00:59:00 GMT"), None), Some(Duration::ZERO));
+        assert_eq!(wait(Some("999999"), None), Some(MOST_WAIT));
+        assert_eq!(wait(Some("soon"), None), None);
+        assert_eq!(wait(None, None), None);
+    }
+
+    #[test]
+    fn only_a_factory_that_answers_can_say_that_a_run_is_absent() {
+        let error = |code: &str| format!(r#"{{"error":{{"code":"{code}","message":"m"}}}}"#);
+        let run = format!(r#"{{"runId":"{RUN}","pipelineName":"p","status":"Queued","message":null}}"#);
+        assert!(matches!(classify_look(&answer(200, &run)), Look::Found(found) if found.pipeline == "p"));
+        assert_eq!(classify_look(&answer(404, &error("PipelineRunNotFound"))), Look::Absent);
+        assert_eq!(classify_look(&answer(400, &error("ReferencedPipelineRunNotFound"))), Look::Absent);
+        for (status, body) in [
+            (404, error("ResourceNotFound")),
+            (404, "<html>".to_owned()),
+            (400, error("BadRequest")),
+            (401, String::new()),
+            (403, error("AuthorizationFailed")),
+            (429, String::new()),
+            (500, String::new()),
+            (200, "{}".to_owned()),
+        ] {
+            assert!(matches!(classify_look(&answer(status, &body)), Look::NoAnswer(_)), "{status} {body}");
+        }
+        assert!(matches!(classify_look(&Err(TransportError::Lost("reset".into()))), Look::NoAnswer(_)));
+    }
+}

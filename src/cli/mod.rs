@@ -1,0 +1,234 @@
+//! The command line: arguments in, exit code out. Results go to standard output, messages to standard
+//! error.
+
+mod check;
+mod fire;
+mod history;
+mod next;
+mod run;
+mod schema;
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use jiff::Timestamp;
+
+use crate::azure::Environment;
+use crate::clock::Clock;
+use crate::config::{self, Moment};
+use crate::daemon::Exit;
+use crate::daemon::schedule_file::{self, Loaded, Rejection};
+use crate::schedule::Zone;
+
+/// Where the schedule is unless something else is said.
+const DEFAULT_CONFIG: &str = "/etc/adf-cron/schedule.yaml";
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "adf-cron",
+    version,
+    about = "cron for Azure Data Factory: every scheduled instant ends in exactly one known outcome",
+    arg_required_else_help = true,
+    after_help = "Exit codes: 0 done; 1 it ran and failed, or found something; 2 usage, or an unknown NAME; \
+                  69 Azure or the ledger could not be reached, the ledger is in use, or a firing ended unknown; \
+                  77 Entra ID or Data Factory refused; 78 the schedule file is wrong."
+)]
+struct Arguments {
+    /// The schedule file.
+    #[arg(short, long, global = true, value_name = "FILE", env = "ADF_CRON_CONFIG", default_value = DEFAULT_CONFIG)]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon.
+    Run(run::Arguments),
+    /// Validate the schedule file, offline; no secret is opened.
+    Check(check::Arguments),
+    /// Show coming firings, offline; nothing is started.
+    Next(next::Arguments),
+    /// Fire an entry now.
+    Fire(fire::Arguments),
+    /// Show what became of firings, from the ledger.
+    History(history::Arguments),
+    /// Print the JSON Schema of the schedule file, for editors.
+    Schema,
+}
+
+/// How results are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people.
+    Text,
+    /// Stable and documented, for programs; new fields may come.
+    Json,
+}
+
+/// What a command is given from outside.
+#[derive(Clone)]
+struct Outside {
+    config: PathBuf,
+    clock: Arc<dyn Clock>,
+    environment: Environment,
+}
+
+/// Runs the program.
+pub fn main(arguments: impl IntoIterator<Item = OsString>, clock: Arc<dyn Clock>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // There is nobody left to tell when this cannot be written.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let environment: Environment = Arc::new(|name| std::env::var(name).ok());
+    let outside = Outside { config: arguments.config, clock, environment };
+    let exit = match arguments.command {
+        Command::Run(arguments) => run::run(&outside, &arguments),
+        Command::Check(arguments) => check::run(&outside, &arguments),
+        Command::Next(arguments) => next::run(&outside, &arguments),
+        Command::Fire(arguments) => fire::run(&outside, &arguments),
+        Command::History(arguments) => history::run(&outside, &arguments),
+        Command::Schema => schema::run(),
+    };
+    ExitCode::from(exit as u8)
+}
+
+impl Outside {
+    /// The schedule file, or what is wrong with it, said on standard error.
+    fn load(&self) -> Result<Loaded, Exit> {
+        schedule_file::load(&self.config, &self.environment).map_err(|rejection| {
+            complain(&rejection.message);
+            Exit::Config
+        })
+    }
+
+    /// The ledger's file. A schedule that is wrong may still name it.
+    fn ledger(&self, loaded: &Result<Loaded, Rejection>) -> PathBuf {
+        let named = match loaded {
+            Ok(loaded) => loaded.settings.ledger.clone(),
+            Err(rejection) => rejection.text.as_deref().and_then(config::ledger_hint),
+        };
+        schedule_file::ledger_path(named, &self.environment)
+    }
+}
+
+/// Writes a result.
+fn print(text: &str) -> Exit {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // A reader that has seen enough is content.
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            complain(&format!("standard output cannot be written: {error}"));
+            Exit::Failed
+        }
+        _ => Exit::Done,
+    }
+}
+
+/// Writes a result as JSON.
+fn print_json(value: &impl serde::Serialize) -> Exit {
+    match serde_json::to_string_pretty(value) {
+        Ok(text) => print(&(text + "\n")),
+        Err(error) => {
+            complain(&format!("the result cannot be written as JSON: {error}"));
+            Exit::Failed
+        }
+    }
+}
+
+/// Writes a message.
+fn complain(message: &str) {
+    // There is nobody left to tell when this cannot be written.
+    let _ = writeln!(std::io::stderr(), "{message}");
+}
+
+/// Says that no entry has this name, with the one that is most like it.
+fn unknown_entry<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Exit {
+    let nearest = known
+        .map(|known| (strsim::jaro_winkler(name, known), known))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    let hint = nearest.map(|(_, known)| format!("; did you mean '{known}'?")).unwrap_or_default();
+    complain(&format!("there is no entry named '{name}'{hint}"));
+    Exit::Usage
+}
+
+/// A time that a person gives: RFC 3339, local to a zone, or so long ago (`2h`).
+#[derive(Debug, Clone, Copy)]
+enum When {
+    At(Moment),
+    Ago(std::time::Duration),
+}
+
+impl When {
+    fn instant(self, now: Timestamp, zone: &Zone) -> Result<Timestamp, String> {
+        match self {
+            Self::At(moment) => moment.instant(zone),
+            Self::Ago(duration) => now.checked_sub(duration).map_err(|error| error.to_string()),
+        }
+    }
+}
+
+impl std::str::FromStr for When {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match config::duration(text) {
+            Ok(ago) => Ok(Self::Ago(ago)),
+            Err(_) => Moment::parse(text).map(Self::At).map_err(|error| error + ", or 2h for two hours ago"),
+        }
+    }
+}
+
+/// Rows in columns, two spaces apart.
+fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+    let widths: Vec<usize> = (0..header.len())
+        .map(|column| {
+            let cells = rows.iter().map(|row| row[column].chars().count());
+            cells.chain([header[column].len()]).max().unwrap_or(0)
+        })
+        .collect();
+    let mut text = String::new();
+    let header: Vec<String> = header.iter().map(|cell| (*cell).to_owned()).collect();
+    for row in std::iter::once(&header).chain(rows) {
+        let line: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        text.push_str(line.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        use clap::CommandFactory as _;
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_time_may_be_so_long_ago() {
+        let now: Timestamp = "2026-11-24T04:00:00Z".parse().unwrap();
+        let at = |text: &str| text.parse::<When>().unwrap().instant(now, &Zone::utc()).unwrap().to_string();
+        assert_eq!(at("2h"), "2026-11-24T02:00:00Z");
+        assert_eq!(at("2026-11-23"), "2026-11-23T00:00:00Z");
+        assert!("yesterday".parse::<When>().unwrap_err().contains("2h for two hours ago"));
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let rows = vec![vec!["a".to_owned(), "größer".to_owned()], vec!["bbbb".to_owned(), String::new()]];
+        assert_eq!(table(&["X", "Y"], &rows), "X     Y\na     größer\nbbbb\n");
+    }
+}

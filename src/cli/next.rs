@@ -1,0 +1,132 @@
+//! `next`: coming firings, offline.
+
+use clap::Args;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{Format, Outside, When, complain, print, print_json, table, unknown_entry};
+use crate::config::Entry;
+use crate::daemon::Exit;
+use crate::ids::{FiringId, Nominal};
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Only these entries.
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    /// At most so many firings of each entry.
+    #[arg(short, value_name = "N", default_value_t = 10)]
+    number: usize,
+    /// From this time on: RFC 3339, local to the entry's zone, or 2h for two hours ago. Default: now.
+    #[arg(long, value_name = "T")]
+    from: Option<When>,
+    /// Before this time.
+    #[arg(long, value_name = "T")]
+    until: Option<When>,
+    /// How the result is written.
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+/// A firing to come. The fields are a documented interface.
+#[derive(Debug, Serialize)]
+struct Coming {
+    entry: String,
+    pipeline: String,
+    scheduled_time: String,
+    local_time: String,
+    timezone: String,
+    due_time: String,
+    firing_id: FiringId,
+    #[serde(skip)]
+    nominal: Nominal,
+}
+
+pub(super) fn run(outside: &Outside, arguments: &Arguments) -> Exit {
+    let loaded = match outside.load() {
+        Ok(loaded) => loaded,
+        Err(exit) => return exit,
+    };
+    let entries = &loaded.settings.entries;
+    for name in &arguments.names {
+        match entries.iter().find(|entry| entry.name.as_str() == name) {
+            None => return unknown_entry(name, entries.iter().map(|entry| entry.name.as_str())),
+            Some(entry) if !entry.enabled => {
+                complain(&format!("'{name}' is disabled: it fires at none of these times"))
+            }
+            Some(_) => {}
+        }
+    }
+    let wanted = |entry: &&std::sync::Arc<Entry>| match arguments.names.as_slice() {
+        [] => entry.enabled,
+        names => names.iter().any(|name| name == entry.name.as_str()),
+    };
+    let now = outside.clock.now().wall;
+    let mut coming = Vec::new();
+    for entry in entries.iter().filter(wanted) {
+        match of_entry(entry, arguments, now) {
+            Ok(firings) => coming.extend(firings),
+            Err(message) => {
+                complain(&message);
+                return Exit::Usage;
+            }
+        }
+    }
+    coming.sort_by(|a: &Coming, b| (a.nominal, &a.entry).cmp(&(b.nominal, &b.entry)));
+    match arguments.format {
+        Format::Json => print_json(&coming),
+        Format::Text if coming.is_empty() => {
+            complain("nothing is scheduled in that time");
+            Exit::Done
+        }
+        Format::Text => print(&as_table(&coming)),
+    }
+}
+
+fn of_entry(entry: &Entry, arguments: &Arguments, now: Timestamp) -> Result<Vec<Coming>, String> {
+    let zone = entry.calendar.zone();
+    let from = arguments.from.map_or(Ok(now), |when| when.instant(now, zone))?;
+    let until = arguments.until.map(|when| when.instant(now, zone)).transpose()?;
+    // The first nominal time at or after `from`, which may lie within a second.
+    let before = Nominal::at_or_before(from.checked_sub(jiff::SignedDuration::from_nanos(1)).unwrap_or(from));
+    let firings = std::iter::successors(entry.calendar.next_after(before), |n| entry.calendar.next_after(*n));
+    Ok(firings
+        .take_while(|nominal| until.is_none_or(|until| nominal.timestamp() < until))
+        .take(arguments.number)
+        .map(|nominal| Coming {
+            entry: entry.name.to_string(),
+            pipeline: entry.pipeline.to_string(),
+            scheduled_time: nominal.to_string(),
+            local_time: local(nominal.timestamp(), entry),
+            timezone: zone.name().to_owned(),
+            due_time: entry.calendar.due_time(&entry.name, nominal).to_string(),
+            firing_id: FiringId::scheduled(&entry.factory, &entry.name, nominal),
+            nominal,
+        })
+        .collect())
+}
+
+fn local(at: Timestamp, entry: &Entry) -> String {
+    at.display_with_offset(entry.calendar.zone().rules().to_offset(at)).to_string()
+}
+
+fn as_table(coming: &[Coming]) -> String {
+    let late = coming.iter().any(|firing| firing.due_time != firing.scheduled_time);
+    let rows: Vec<Vec<String>> = coming
+        .iter()
+        .map(|firing| {
+            let mut row = vec![
+                firing.scheduled_time.clone(),
+                format!("{} {}", firing.local_time, firing.timezone),
+                firing.entry.clone(),
+                firing.pipeline.clone(),
+            ];
+            if late {
+                row.push(firing.due_time.clone());
+            }
+            row
+        })
+        .collect();
+    let header = ["SCHEDULED (UTC)", "LOCAL", "ENTRY", "PIPELINE", "DUE (UTC)"];
+    table(if late { &header } else { &header[..4] }, &rows)
+}

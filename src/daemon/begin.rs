@@ -1,0 +1,164 @@
+//! How the daemon begins: the schedule file or the last good one, the lock, the ledger.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::schedule_file::{self, Loaded, Rejection};
+use super::{Exit, Outside};
+use crate::azure::Client;
+use crate::clock::Now;
+use crate::config::{self, Settings};
+use crate::engine::Random;
+use crate::event::{Event, Fields, Level, Name, chain};
+use crate::ledger::{Ledger as _, LedgerError, Lock, LockError, Snapshot, SqliteLedger};
+
+/// Between two tries to open a ledger that may become available.
+const OPEN_AGAIN: Duration = Duration::from_secs(2);
+/// Tries between two events about it.
+const REPEAT: u32 = 30;
+
+/// All that a daemon needs to run.
+pub(super) struct Begun {
+    pub(super) loaded: Loaded,
+    pub(super) rejected: Option<Rejection>,
+    pub(super) ledger: SqliteLedger,
+    pub(super) lock: Lock,
+    pub(super) lock_taken: Now,
+    pub(super) snapshot: Snapshot,
+}
+
+pub(super) fn say_failed(outside: &Outside, what: &str, error: &dyn std::error::Error) {
+    let fields = Fields { error_message: Some(chain(error)), ..Fields::default() };
+    (outside.announce)(&Event::new(Level::Error, Name::DaemonFailed, what.to_owned(), fields));
+}
+
+/// Reads the schedule, takes the lock and opens the ledger.
+pub(super) async fn begin(outside: &Outside) -> Result<Begun, Exit> {
+    let (loaded, rejected) = match schedule_file::load(&outside.config, &outside.environment) {
+        Ok(loaded) => (Some(loaded), None),
+        Err(rejection) if outside.strict => {
+            (outside.announce)(&rejection.event("nothing runs (--strict)"));
+            return Err(Exit::Config);
+        }
+        Err(rejection) => (None, Some(rejection)),
+    };
+    let path = ledger_of(loaded.as_ref(), rejected.as_ref(), outside);
+    // A wrong file on a host that never ran a schedule must not leave an empty ledger behind.
+    if let Some(rejection) = &rejected
+        && !path.exists()
+    {
+        (outside.announce)(&rejection.event("nothing runs, since no schedule was ever in force"));
+        return Err(Exit::Config);
+    }
+    let lock = take_lock(outside, &path)?;
+    let lock_taken = outside.clock.now();
+    let (ledger, snapshot) = open(outside, &path).await?;
+    let loaded = match loaded {
+        Some(loaded) => loaded,
+        None => last_good(outside, &snapshot, rejected.as_ref())?,
+    };
+    Ok(Begun { loaded, rejected, ledger, lock, lock_taken, snapshot })
+}
+
+fn ledger_of(loaded: Option<&Loaded>, rejected: Option<&Rejection>, outside: &Outside) -> PathBuf {
+    let named = match loaded {
+        Some(loaded) => loaded.settings.ledger.clone(),
+        None => rejected.and_then(|rejection| config::ledger_hint(rejection.text.as_deref()?)),
+    };
+    schedule_file::ledger_path(named, &outside.environment)
+}
+
+/// The last schedule that was in force, instead of a file that is wrong.
+fn last_good(outside: &Outside, snapshot: &Snapshot, rejected: Option<&Rejection>) -> Result<Loaded, Exit> {
+    let parsed = snapshot.schedule.as_ref().map(|(version, text)| {
+        let file = format!("schedule version {}", version.chars().take(12).collect::<String>());
+        schedule_file::parse(text.as_bytes(), &file, &outside.environment)
+    });
+    let (instead, result) = match parsed {
+        Some(Ok(loaded)) => ("the last good schedule runs instead", Ok(loaded)),
+        Some(Err(_)) => {
+            ("nothing runs: the last good schedule is not valid for this version", Err(Exit::Config))
+        }
+        None => ("nothing runs, since no schedule was ever in force", Err(Exit::Config)),
+    };
+    if let Some(rejection) = rejected {
+        (outside.announce)(&rejection.event(instead));
+    }
+    result
+}
+
+pub(super) fn take_lock(outside: &Outside, path: &Path) -> Result<Lock, Exit> {
+    if let Some(directory) = path.parent() {
+        // What is wrong with it shows when the lock file is opened.
+        let _ = std::fs::create_dir_all(directory);
+    }
+    Lock::take(path).map_err(|error| {
+        let what = match &error {
+            LockError::Taken(_) => "the ledger is in use",
+            LockError::Open { .. } => "the ledger cannot be locked",
+        };
+        say_failed(outside, what, &error);
+        Exit::Unavailable
+    })
+}
+
+/// Opens the ledger; waits for one that may become available.
+pub(super) async fn open(outside: &Outside, path: &Path) -> Result<(SqliteLedger, Snapshot), Exit> {
+    let mut tries = 0_u32;
+    loop {
+        let opened = match SqliteLedger::open(path).await {
+            Ok(mut ledger) => ledger.load().await.map(|snapshot| (ledger, snapshot)),
+            Err(error) => Err(error),
+        };
+        let error = match opened {
+            Ok(opened) => return Ok(opened),
+            Err(error) => error,
+        };
+        let hopeless = match &error {
+            LedgerError::Newer { .. } | LedgerError::Unreadable { .. } => true,
+            LedgerError::Database { source, .. } => is_corrupt(source),
+        };
+        if hopeless || tries.is_multiple_of(REPEAT) {
+            let fields = Fields { error_message: Some(chain(&error)), ..Fields::default() };
+            let message = if hopeless {
+                "the ledger cannot be used; move it away or restore it, then start again"
+            } else {
+                "the ledger cannot be opened; nothing is started until it can"
+            };
+            (outside.announce)(&Event::new(Level::Error, Name::LedgerFailed, message, fields));
+            outside.notifier.status(message);
+        }
+        if hopeless {
+            return Err(Exit::Unavailable);
+        }
+        tries += 1;
+        tokio::time::sleep(OPEN_AGAIN).await;
+    }
+}
+
+/// SQLITE_CORRUPT (11) and SQLITE_NOTADB (26), in their plain and extended forms.
+fn is_corrupt(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|e| e.code()).and_then(|code| code.parse::<u32>().ok());
+    code.is_some_and(|code| matches!(code & 0xff, 11 | 26))
+}
+
+/// The client for these settings.
+pub(super) fn client(outside: &Outside, settings: &Settings) -> Result<Client, Exit> {
+    let announce = Arc::clone(&outside.announce);
+    Client::new(
+        &settings.azure,
+        Arc::clone(&outside.clock),
+        Arc::clone(&outside.environment),
+        Arc::new(move |event: Event| announce(&event)),
+    )
+    .map_err(|error| {
+        say_failed(outside, "the connection to Azure cannot be set up", &error);
+        Exit::Config
+    })
+}
+
+/// Randomness for spreading retries and for the ids of manual firings.
+pub(super) fn random() -> Random {
+    Box::new(|| uuid::Uuid::new_v4().as_u64_pair().1)
+}

@@ -1,0 +1,454 @@
+//! The daemon: wires everything together, and runs until it is told to stop. All its tasks belong to
+//! one set; every decision is the engine's.
+
+mod begin;
+mod once;
+pub mod schedule_file;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+
+use crate::alarm::{Alarm, Ring};
+use crate::azure::{Client, Environment};
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::engine::{Action, Engine, Input};
+use crate::event::{Event, Fields, Level, Name};
+use crate::firing::Tasks;
+use crate::heartbeat::{Beat, Heartbeat};
+use crate::recorder::{Announce, Job, Recorder};
+use crate::signals::{Signal, Signals};
+use crate::systemd::Notifier;
+
+use begin::Begun;
+pub use once::{Fire, FireEnd, fire_once};
+use schedule_file::{Loaded, Rejection};
+
+/// How the process ends; the numbers are part of the outside contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done.
+    Done = 0,
+    /// It ran and failed, or found something.
+    Failed = 1,
+    /// The command line is wrong, or names an entry that does not exist.
+    Usage = 2,
+    /// Azure or the ledger could not be reached, or the lock is taken.
+    Unavailable = 69,
+    /// Entra ID or Data Factory refused.
+    Refused = 77,
+    /// The schedule file is wrong.
+    Config = 78,
+}
+
+/// What the daemon is given from outside.
+#[derive(Clone)]
+pub struct Outside {
+    /// The schedule file.
+    pub config: PathBuf,
+    /// Whether a wrong schedule file ends the daemon although an older good one is known.
+    pub strict: bool,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Where events go.
+    pub announce: Announce,
+    /// Environment variables.
+    pub environment: Environment,
+    /// The service manager, if one waits.
+    pub notifier: Notifier,
+}
+
+impl std::fmt::Debug for Outside {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Outside({})", self.config.display())
+    }
+}
+
+/// Connections are opened ahead of a burst when none was used for this long.
+const COLD_AFTER: Duration = Duration::from_secs(30);
+/// How long the ledger may still take after the last call ended.
+const FINISH_LIMIT: Duration = Duration::from_secs(10);
+
+/// Runs the daemon until a signal ends it.
+pub async fn run(outside: Outside, signals: Signals) -> Exit {
+    let fields = Fields { program_version: Some(env!("CARGO_PKG_VERSION").to_owned()), ..Fields::default() };
+    (outside.announce)(&Event::new(Level::Info, Name::DaemonStarted, "adf-cron begins", fields));
+    let mut signals = signals;
+    let begun = tokio::select! {
+        begun = begin::begin(&outside) => begun,
+        stop = stopped_early(&mut signals) => {
+            say_stopped(&outside, stop, 0);
+            return Exit::Done;
+        }
+    };
+    match begun {
+        Ok(begun) => match Daemon::new(outside.clone(), begun).await {
+            Ok(daemon) => daemon.run(signals).await,
+            Err(exit) => exit,
+        },
+        Err(exit) => exit,
+    }
+}
+
+/// A stop that comes before the daemon has begun.
+async fn stopped_early(signals: &mut Signals) -> &'static str {
+    loop {
+        if let Signal::Stop(name) = signals.next().await {
+            return name;
+        }
+    }
+}
+
+fn say_stopped(outside: &Outside, signal: &'static str, open: u64) {
+    outside.notifier.stopping();
+    let fields = Fields { open_firings: Some(open), signal: Some(signal.to_owned()), ..Fields::default() };
+    let message = match open {
+        0 => "stopped; nothing is left open".to_owned(),
+        _ => format!("stopped; {open} firings stay open, and the next start goes on with them"),
+    };
+    (outside.announce)(&Event::new(Level::Info, Name::DaemonStopped, message, fields));
+}
+
+/// Where the daemon stands on its way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stopping {
+    /// It is not.
+    No,
+    /// A first signal; calls under way may still end.
+    Draining(&'static str),
+    /// A second signal, or the grace is over.
+    Aborting(&'static str),
+}
+
+struct Daemon {
+    outside: Outside,
+    settings: Settings,
+    engine: Engine,
+    client: Client,
+    recorder: Recorder,
+    _lock: crate::ledger::Lock,
+    alarm: Alarm,
+    tasks: Tasks,
+    received: mpsc::UnboundedReceiver<Input>,
+    beats: mpsc::UnboundedReceiver<Beat>,
+    heartbeat: Heartbeat,
+    reloads: mpsc::UnboundedReceiver<Box<Result<Loaded, Rejection>>>,
+    reloaded: mpsc::UnboundedSender<Box<Result<Loaded, Rejection>>>,
+    in_flight: Arc<AtomicUsize>,
+    last_sent: Option<Duration>,
+    /// Why the file as it stands now is not in force.
+    rejected: Option<Rejection>,
+    ready: bool,
+    status: String,
+    stopping: Stopping,
+    open_at_stop: Option<u64>,
+}
+
+impl Daemon {
+    async fn new(outside: Outside, begun: Begun) -> Result<Self, Exit> {
+        let (inputs, received) = mpsc::unbounded_channel();
+        let (beat, beats) = mpsc::unbounded_channel();
+        let (reloaded, reloads) = mpsc::unbounded_channel();
+        let Begun { loaded, rejected, ledger, lock, lock_taken, snapshot } = begun;
+        for event in &snapshot.unannounced {
+            (outside.announce)(event);
+        }
+        let failed = |what: &str, error: &dyn std::error::Error| {
+            begin::say_failed(&outside, what, error);
+            Exit::Failed
+        };
+        let client = begin::client(&outside, &loaded.settings)?;
+        let heartbeat = Heartbeat::start(loaded.settings.daemon.heartbeat, beat)
+            .await
+            .map_err(|error| failed("the heartbeat could not be started", &error))?;
+        let alarm = Alarm::new().map_err(|error| failed("no kernel timer could be had", &error))?;
+        let in_flight = Arc::new(AtomicUsize::new(0));
+        let notifier = outside.notifier.clone();
+        let recorder = Recorder::start(
+            ledger,
+            Arc::clone(&outside.clock),
+            Arc::clone(&outside.announce),
+            Arc::clone(&in_flight),
+            inputs.clone(),
+            Arc::new(move || notifier.recorder_turned()),
+        )
+        .map_err(|error| failed("the recorder could not be started", &error))?;
+        let now = outside.clock.now();
+        let (engine, actions) = Engine::start(&loaded.schedule, snapshot, begin::random(), lock_taken, now);
+        let mut daemon = Self {
+            outside,
+            settings: loaded.settings,
+            engine,
+            client,
+            recorder,
+            _lock: lock,
+            alarm,
+            tasks: Tasks::new(inputs),
+            received,
+            beats,
+            heartbeat,
+            reloads,
+            reloaded,
+            in_flight,
+            last_sent: None,
+            rejected,
+            ready: false,
+            status: String::new(),
+            stopping: Stopping::No,
+            open_at_stop: None,
+        };
+        daemon.keep_token();
+        daemon.perform(actions);
+        Ok(daemon)
+    }
+
+    async fn run(mut self, mut signals: Signals) -> Exit {
+        let mut token = self.client.token().subscribe();
+        let mut watchdog = tokio::time::interval(self.outside.notifier.watchdog_period());
+        let grace = tokio::time::sleep(Duration::MAX / 4);
+        tokio::pin!(grace);
+        while self.open_at_stop.is_none() {
+            self.set_alarm();
+            tokio::select! {
+                biased;
+                ring = self.alarm.rung() => self.rung(ring),
+                Some(input) = self.received.recv() => self.feed(input),
+                signal = signals.next() => {
+                    if let Some(limit) = self.signalled(signal) {
+                        grace.set(tokio::time::sleep(limit));
+                    }
+                }
+                () = &mut grace, if self.stopping != Stopping::No => self.abort(),
+                Some(reload) = self.reloads.recv() => {
+                    self.swap(*reload);
+                    token = self.client.token().subscribe();
+                }
+                changed = token.changed() => {
+                    if changed.is_ok() && token.borrow_and_update().is_usable() {
+                        self.feed(Input::TokenUsable);
+                    }
+                }
+                Some(beat) = self.beats.recv() => self.beat(beat),
+                _ = watchdog.tick() => {
+                    self.outside.notifier.loop_turned();
+                    self.recorder.ask(Job::Turn);
+                }
+                Some(ended) = self.tasks.join_next() => self.joined(&ended),
+            }
+        }
+        self.finish().await
+    }
+
+    fn feed(&mut self, input: Input) {
+        let actions = self.engine.handle(input, self.outside.clock.now());
+        self.perform(actions);
+    }
+
+    fn perform(&mut self, actions: Vec<Action>) {
+        self.in_flight.store(self.engine.in_flight(), Ordering::Relaxed);
+        for action in actions {
+            match action {
+                Action::Commit(batch) => self.recorder.ask(Job::Write(batch)),
+                Action::FindOwner(firing, run) => self.recorder.ask(Job::FindOwner(firing, run)),
+                Action::RejectToken(generation) => self.client.token().reject(generation),
+                Action::Send(intent) => {
+                    self.last_sent = Some(self.outside.clock.now().boot);
+                    self.tasks.send(self.client.clone(), intent);
+                }
+                Action::Look(intent) => self.tasks.look(self.client.clone(), intent),
+                Action::Reloaded => self.in_force(),
+                Action::Stopped(open) => self.open_at_stop = Some(open),
+            }
+        }
+    }
+
+    fn set_alarm(&mut self) {
+        if let Err(error) = self.alarm.set(self.engine.alarm()) {
+            // The heartbeat still wakes the engine: late, but nothing is lost.
+            begin::say_failed(&self.outside, "the kernel timer could not be set", &error);
+        }
+    }
+
+    fn rung(&mut self, ring: std::io::Result<Ring>) {
+        match ring {
+            Ok(Ring::Time) => self.feed(Input::Wake),
+            Ok(Ring::ClockSet) => self.feed(Input::Heartbeat),
+            Err(error) => begin::say_failed(&self.outside, "the kernel timer could not be read", &error),
+        }
+    }
+
+    fn beat(&mut self, beat: Beat) {
+        match beat {
+            Beat::Pass => {
+                self.feed(Input::Heartbeat);
+                self.feed(Input::Wake);
+                self.recorder.ask(Job::ReadRequests);
+                self.keep_token();
+                self.warm_up();
+                self.show_status();
+            }
+            Beat::Hourly => {
+                let retention = self.settings.daemon.retention;
+                if let Ok(before) = self.outside.clock.now().wall.checked_sub(retention) {
+                    self.recorder.ask(Job::Prune(before));
+                }
+                if let Some(rejected) = &self.rejected {
+                    (self.outside.announce)(&rejected.event("the last good schedule still runs"));
+                }
+            }
+        }
+    }
+
+    /// Refreshes the token if that is due; never more than one flight at a time.
+    fn keep_token(&mut self) {
+        let client = self.client.clone();
+        let period = self.settings.daemon.heartbeat;
+        self.tasks.beside(async move { client.token().keep_fresh(period).await });
+    }
+
+    /// Opens a connection ahead of a firing, if none was used for a while.
+    fn warm_up(&mut self) {
+        let now = self.outside.clock.now();
+        let soon = Timestamp::checked_add(now.wall, self.settings.daemon.heartbeat * 2).ok();
+        let firing_soon = self.engine.alarm().is_some_and(|at| soon.is_some_and(|soon| at <= soon));
+        let cold = self.last_sent.is_none_or(|sent| now.boot.saturating_sub(sent) > COLD_AFTER);
+        if firing_soon && cold {
+            self.last_sent = Some(now.boot);
+            let client = self.client.clone();
+            self.tasks.beside(async move { client.warm().await });
+        }
+    }
+
+    /// The schedule given last is in force and durable.
+    fn in_force(&mut self) {
+        self.ready = true;
+        self.status.clear();
+        self.show_status();
+        self.outside.notifier.ready();
+    }
+
+    /// One line for `systemctl status`: what is wrong, or what comes next.
+    fn show_status(&mut self) {
+        let status = match (&self.rejected, self.engine.next_nominal()) {
+            (Some(rejected), _) => {
+                format!("SCHEDULE REJECTED at {}; the last good one runs", rejected.location)
+            }
+            (None, Some((at, entry))) => format!("next: {} at {at}", entry.name),
+            (None, None) => "nothing is scheduled".to_owned(),
+        };
+        let status = format!("{status}; {} open", self.engine.open_firings());
+        if status != self.status {
+            self.outside.notifier.status(&status);
+            self.status = status;
+        }
+    }
+
+    /// Acts on a signal; returns how long the drain may take, if one begins.
+    fn signalled(&mut self, signal: Signal) -> Option<Duration> {
+        match (signal, self.stopping) {
+            (Signal::Reload, Stopping::No) => {
+                self.outside.notifier.reloading();
+                let (path, environment) =
+                    (self.outside.config.clone(), Arc::clone(&self.outside.environment));
+                let reloaded = self.reloaded.clone();
+                self.tasks.blocking(move || {
+                    let _ = reloaded.send(Box::new(schedule_file::load(&path, &environment)));
+                });
+                None
+            }
+            (Signal::Reload, _) => None,
+            (Signal::Stop(name), Stopping::No) => {
+                self.stopping = Stopping::Draining(name);
+                self.outside.notifier.stopping();
+                let fields = Fields {
+                    signal: Some(name.to_owned()),
+                    open_firings: Some(self.engine.open_firings() as u64),
+                    ..Fields::default()
+                };
+                let message =
+                    format!("{name}: no new firing starts; {} calls are under way", self.engine.in_flight());
+                (self.outside.announce)(&Event::new(Level::Info, Name::DaemonStopping, message, fields));
+                self.feed(Input::Stop);
+                Some(self.settings.daemon.shutdown_grace)
+            }
+            (Signal::Stop(_), _) => {
+                self.abort();
+                None
+            }
+        }
+    }
+
+    fn abort(&mut self) {
+        if let Stopping::Draining(name) = self.stopping {
+            self.stopping = Stopping::Aborting(name);
+            self.tasks.cut_off();
+            self.feed(Input::GraceOver);
+        }
+    }
+
+    /// Puts a new schedule in force, or says why the old one goes on.
+    fn swap(&mut self, reload: Result<Loaded, Rejection>) {
+        let checked = reload.and_then(|loaded| {
+            let environment = &self.outside.environment;
+            let before = schedule_file::ledger_path(self.settings.ledger.clone(), environment);
+            if schedule_file::ledger_path(loaded.settings.ledger.clone(), environment) != before {
+                let message = "the ledger cannot be changed by a reload; restart the daemon for that";
+                return Err(Rejection::of(&self.outside.config, message));
+            }
+            Ok(loaded)
+        });
+        match checked {
+            Ok(loaded) => {
+                if loaded.settings.azure != self.settings.azure {
+                    match begin::client(&self.outside, &loaded.settings) {
+                        Ok(client) => self.client = client,
+                        Err(_) => {
+                            return self.reject(Rejection::of(&self.outside.config, "azure: cannot be used"));
+                        }
+                    }
+                    self.keep_token();
+                }
+                self.settings = loaded.settings;
+                self.rejected = None;
+                self.feed(Input::Reload(loaded.schedule));
+            }
+            Err(rejection) => self.reject(rejection),
+        }
+    }
+
+    fn reject(&mut self, rejection: Rejection) {
+        (self.outside.announce)(&rejection.event("the old schedule goes on"));
+        self.rejected = Some(rejection);
+        self.in_force();
+    }
+
+    /// A task ended; one that panicked is a defect, and leaves its firing to be looked up after a restart.
+    fn joined(&mut self, ended: &Result<(), tokio::task::JoinError>) {
+        if let Err(error) = ended
+            && error.is_panic()
+        {
+            begin::say_failed(&self.outside, "a task of the daemon failed", error);
+            self.open_at_stop = Some(self.engine.open_firings() as u64);
+            self.stopping = Stopping::Aborting("defect");
+        }
+    }
+
+    async fn finish(self) -> Exit {
+        self.heartbeat.stop().await;
+        let open = self.open_at_stop.unwrap_or_default();
+        let recorded = self.recorder.finish(FINISH_LIMIT).await;
+        let (name, exit) = match self.stopping {
+            Stopping::Aborting("defect") => ("defect", Exit::Failed),
+            Stopping::No => ("none", Exit::Done),
+            Stopping::Draining(name) | Stopping::Aborting(name) => (name, Exit::Done),
+        };
+        say_stopped(&self.outside, name, open);
+        if recorded { exit } else { Exit::Unavailable }
+    }
+}

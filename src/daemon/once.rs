@@ -1,0 +1,84 @@
+//! Firing an entry without a daemon: takes the lock, carries out one request to its end, and plans
+//! nothing.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use tokio::sync::mpsc;
+
+use super::schedule_file::Loaded;
+use super::{Exit, FINISH_LIMIT, Outside, begin};
+use crate::alarm::Alarm;
+use crate::engine::{Action, Engine, Input};
+use crate::firing::Tasks;
+use crate::ledger::{Request, Snapshot, SqliteLedger};
+use crate::recorder::{Job, Recorder};
+
+/// A request to fire, and all that it needs.
+#[derive(Debug)]
+pub struct Fire {
+    /// The schedule that names the entry.
+    pub loaded: Loaded,
+    /// The ledger.
+    pub ledger: SqliteLedger,
+    /// What the ledger remembers.
+    pub snapshot: Snapshot,
+    /// What is asked.
+    pub request: Request,
+}
+
+/// How firing without a daemon ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FireEnd {
+    /// The firing has ended, or is held; the ledger says how.
+    Recorded,
+    /// It could not even be begun.
+    Failed(Exit),
+}
+
+/// Carries out one request, to the end of its firing. The caller holds the ledger's lock.
+///
+/// The firing obeys its entry's retry policy; a lost answer is looked up like the daemon's own.
+pub async fn fire_once(outside: &Outside, fire: Fire) -> FireEnd {
+    let Fire { loaded, ledger, snapshot, request } = fire;
+    let client = match begin::client(outside, &loaded.settings) {
+        Ok(client) => client,
+        Err(exit) => return FireEnd::Failed(exit),
+    };
+    let (inputs, mut received) = mpsc::unbounded_channel();
+    let in_flight = Arc::new(AtomicUsize::new(0));
+    let (clock, announce) = (Arc::clone(&outside.clock), Arc::clone(&outside.announce));
+    let (Ok(recorder), Ok(mut alarm)) =
+        (Recorder::start(ledger, clock, announce, in_flight, inputs.clone(), Arc::new(|| ())), Alarm::new())
+    else {
+        return FireEnd::Failed(Exit::Failed);
+    };
+    let now = outside.clock.now();
+    let mut engine = Engine::for_requests(&loaded.schedule, &snapshot, begin::random(), now);
+    let mut tasks = Tasks::new(inputs);
+    let mut actions = engine.handle(Input::Asked(vec![request]), now);
+    loop {
+        for action in actions.drain(..) {
+            match action {
+                Action::Commit(batch) => recorder.ask(Job::Write(batch)),
+                Action::FindOwner(firing, run) => recorder.ask(Job::FindOwner(firing, run)),
+                Action::RejectToken(generation) => client.token().reject(generation),
+                Action::Send(intent) => tasks.send(client.clone(), intent),
+                Action::Look(intent) => tasks.look(client.clone(), intent),
+                Action::Reloaded | Action::Stopped(_) => {}
+            }
+        }
+        if engine.open_firings() == 0 {
+            break;
+        }
+        if alarm.set(engine.alarm()).is_err() {
+            return FireEnd::Failed(Exit::Failed);
+        }
+        let input = tokio::select! {
+            Some(input) = received.recv() => input,
+            _ = alarm.rung() => Input::Wake,
+        };
+        actions = engine.handle(input, outside.clock.now());
+    }
+    if recorder.finish(FINISH_LIMIT).await { FireEnd::Recorded } else { FireEnd::Failed(Exit::Unavailable) }
+}

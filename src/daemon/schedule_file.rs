@@ -1,0 +1,139 @@
+//! Reading the schedule file for the daemon: what is in force after it, or why not.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use crate::azure::Environment;
+use crate::config::{self, Problems, Settings};
+use crate::engine::Schedule;
+use crate::event::{Event, Fields, Level, Name};
+
+/// Files larger than this are refused before they are read.
+pub const MAX_FILE_BYTES: u64 = 32 * 1024 * 1024;
+
+/// A schedule file that was read and is valid.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// What it says.
+    pub settings: Settings,
+    /// The same for the engine.
+    pub schedule: Schedule,
+}
+
+/// A schedule file that cannot be used.
+#[derive(Debug, Clone)]
+pub struct Rejection {
+    /// `file:line:col` of the first problem, or the file alone.
+    pub location: String,
+    /// All that is wrong, for people.
+    pub message: String,
+    /// How many problems there are.
+    pub count: u64,
+    /// Each of them, where the text shows them.
+    pub problems: Problems,
+    /// The text, if it could be read: it may still name the ledger.
+    pub text: Option<Vec<u8>>,
+}
+
+impl Rejection {
+    fn unreadable(path: &Path, message: String) -> Self {
+        Self {
+            location: path.display().to_string(),
+            message,
+            count: 1,
+            problems: Problems::default(),
+            text: None,
+        }
+    }
+
+    /// A rejection for a reason that no line of the file shows.
+    #[must_use]
+    pub fn of(path: &Path, message: &str) -> Self {
+        Self::unreadable(path, format!("{}: {message}", path.display()))
+    }
+
+    /// The event that says so, and what runs instead.
+    #[must_use]
+    pub fn event(&self, instead: &str) -> Event {
+        let fields = Fields {
+            location: Some(self.location.clone()),
+            error_message: Some(self.message.clone()),
+            count: Some(self.count),
+            ..Fields::default()
+        };
+        let message = format!("the schedule file is wrong at {}; {instead}", self.location);
+        Event::new(Level::Error, Name::ScheduleRejected, message, fields)
+    }
+}
+
+/// Reads at most [`MAX_FILE_BYTES`] of a file.
+///
+/// # Errors
+/// A sentence for people, when the file cannot be read or is too large.
+pub fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let shown = path.display();
+    let file = std::fs::File::open(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            format!("{shown}: there is no such file; give one with --config or ADF_CRON_CONFIG")
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            format!("{shown}: {error}; people who may read it are in the group that owns it (adf-cron)")
+        }
+        _ => format!("{shown}: {error}"),
+    })?;
+    let mut text = Vec::new();
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut text).map_err(|error| format!("{shown}: {error}"))?;
+    if text.len() as u64 > MAX_FILE_BYTES {
+        return Err(format!("{shown}: the file is larger than 32 MiB; schedules of that size are refused"));
+    }
+    Ok(text)
+}
+
+/// Reads and validates a schedule file.
+///
+/// # Errors
+/// [`Rejection`], with everything that is wrong.
+pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Rejection> {
+    let text = read(path).map_err(|message| Rejection::unreadable(path, message))?;
+    parse(&text, &path.display().to_string(), environment)
+}
+
+/// Validates the text of a schedule file.
+///
+/// # Errors
+/// [`Rejection`], with everything that is wrong.
+pub fn parse(text: &[u8], file: &str, environment: &Environment) -> Result<Loaded, Rejection> {
+    let look_up = |name: &str| environment(name);
+    match config::load(text, file, &look_up) {
+        Ok(settings) => {
+            let schedule = Schedule {
+                version: version(text).into(),
+                text: String::from_utf8_lossy(text).into(),
+                daemon: settings.daemon.clone(),
+                entries: settings.entries.clone(),
+            };
+            Ok(Loaded { settings, schedule })
+        }
+        Err(problems) => Err(Rejection {
+            location: problems.first_location(),
+            message: problems.to_string(),
+            count: problems.len() as u64,
+            problems,
+            text: Some(text.to_owned()),
+        }),
+    }
+}
+
+fn version(text: &[u8]) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text);
+    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Where the ledger is: as the file says, else where systemd keeps the daemon's state.
+#[must_use]
+pub fn ledger_path(named: Option<PathBuf>, environment: &Environment) -> PathBuf {
+    named.unwrap_or_else(|| {
+        let state = environment("STATE_DIRECTORY").filter(|state| !state.is_empty());
+        PathBuf::from(state.unwrap_or_else(|| "/var/lib/adf-cron".to_owned())).join("ledger.db")
+    })
+}

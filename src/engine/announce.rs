@@ -1,0 +1,216 @@
+//! The events of firings, made from what the engine knows. Pure.
+
+use jiff::Timestamp;
+
+use super::{Attempted, Intent, Live};
+use crate::azure::outcome::Refusal;
+use crate::event::{Event, Fields, Level, Name};
+use crate::ids::{FiringId, Nominal, RunId};
+use crate::ledger::Reason;
+
+/// Whole milliseconds from `from` to `to`; negative when `to` is earlier.
+pub(super) fn ms_between(from: Timestamp, to: Timestamp) -> i64 {
+    to.as_millisecond() - from.as_millisecond()
+}
+
+/// The fields that every event of a firing carries.
+fn of(intent: &Intent) -> Fields {
+    Fields {
+        entry: Some(intent.entry.to_string()),
+        pipeline: Some(intent.pipeline.to_string()),
+        factory: Some(intent.factory.name.to_string()),
+        kind: Some(intent.kind.as_str().to_owned()),
+        firing_id: Some(intent.firing_id.to_string()),
+        scheduled_time: Some(intent.nominal.to_string()),
+        ..Fields::default()
+    }
+}
+
+fn with_refusal(mut fields: Fields, refusal: &Refusal) -> Fields {
+    fields.http_status = refusal.http_status.map(u64::from);
+    fields.error_code.clone_from(&refusal.error_code);
+    fields.error_message = Some(refusal.error_message.clone());
+    fields.azure_request_id.clone_from(&refusal.azure_request_id);
+    fields.azure_correlation_id.clone_from(&refusal.azure_correlation_id);
+    fields
+}
+
+fn settle_command(firing: FiringId) -> String {
+    format!("adf-cron settle {firing} --run RUN_ID | --not-started | --retry")
+}
+
+pub(super) fn planned(intent: &Intent) -> Event {
+    let fields = Fields { due_time: Some(intent.due.to_string()), ..of(intent) };
+    Event::new(
+        Level::Debug,
+        Name::FiringPlanned,
+        format!("planned {} for {}", intent.entry, intent.due),
+        fields,
+    )
+}
+
+pub(super) fn created(live: &Live, run: RunId, attempted: &Attempted) -> Event {
+    let intent = &live.intent;
+    let fields = Fields {
+        run_id: Some(run.to_string()),
+        attempt: Some(u64::from(live.attempts)),
+        lateness_ms: Some(ms_between(intent.due, attempted.sent_at.wall)),
+        answer_ms: Some(
+            u64::try_from(attempted.answered_at.boot.saturating_sub(attempted.sent_at.boot).as_millis())
+                .unwrap_or(u64::MAX),
+        ),
+        monitor_url: Some(intent.factory.monitor_url(&run)),
+        ..of(intent)
+    };
+    Event::new(Level::Info, Name::RunCreated, format!("started {} as run {run}", intent.pipeline), fields)
+}
+
+pub(super) fn adopted(live: &Live, run: RunId, status: &str) -> Event {
+    let intent = &live.intent;
+    let fields = Fields {
+        run_id: Some(run.to_string()),
+        attempt: Some(u64::from(live.attempts)),
+        run_status: Some(status.to_owned()),
+        monitor_url: Some(intent.factory.monitor_url(&run)),
+        ..of(intent)
+    };
+    let message = format!("found run {run} of {}, whose answer had been lost", intent.pipeline);
+    Event::new(Level::Warn, Name::RunAdopted, message, fields)
+}
+
+pub(super) fn attempt_failed(
+    live: &Live,
+    outcome: &'static str,
+    refusal: &Refusal,
+    retry_in_ms: Option<u64>,
+) -> Event {
+    let fields = Fields {
+        attempt: Some(u64::from(live.attempts)),
+        outcome: Some(outcome.to_owned()),
+        retry_in_ms,
+        ..with_refusal(of(&live.intent), refusal)
+    };
+    let message = match (outcome, retry_in_ms) {
+        ("unknown", _) => format!("attempt {} of {}: the answer was lost", live.attempts, live.intent.entry),
+        (_, Some(ms)) => {
+            format!(
+                "attempt {} of {} was not accepted; the next is in {ms} ms",
+                live.attempts, live.intent.entry
+            )
+        }
+        _ => format!("attempt {} of {} was not accepted", live.attempts, live.intent.entry),
+    };
+    Event::new(Level::Warn, Name::AttemptFailed, message, fields)
+}
+
+pub(super) fn rejected(intent: &Intent, attempts: u32, reason: Reason, refusal: Option<&Refusal>) -> Event {
+    let mut fields = of(intent);
+    if let Some(refusal) = refusal {
+        fields = with_refusal(fields, refusal);
+    }
+    fields.attempt = (attempts > 0).then_some(u64::from(attempts));
+    fields.reason = Some(reason.as_str().to_owned());
+    let message = format!("{} at {} ended without a run: {}", intent.entry, intent.nominal, reason.as_str());
+    Event::new(Level::Error, Name::FiringRejected, message, fields)
+}
+
+pub(super) fn skipped(intent: &Intent, reason: Reason, first: Nominal, last: Nominal, count: u64) -> Event {
+    let fields = Fields {
+        reason: Some(reason.as_str().to_owned()),
+        first: Some(first.to_string()),
+        last: Some(last.to_string()),
+        count: Some(count),
+        ..of(intent)
+    };
+    let message = if count == 1 {
+        format!("{} at {first} was left out: {}", intent.entry, reason.as_str())
+    } else {
+        format!("{} nominal times of {} were left out: {}", count, intent.entry, reason.as_str())
+    };
+    Event::new(Level::Warn, Name::FiringSkipped, message, fields)
+}
+
+pub(super) fn unknown(live: &Live, look_in_ms: u64) -> Event {
+    let fields = Fields {
+        attempt: Some(u64::from(live.attempts)),
+        retry_in_ms: Some(look_in_ms),
+        reason: Some(Reason::AnswerLost.as_str().to_owned()),
+        ..of(&live.intent)
+    };
+    let message = format!(
+        "whether {} was started is not known; it will be looked up, not sent again",
+        live.intent.entry
+    );
+    Event::new(Level::Warn, Name::FiringUnknown, message, fields)
+}
+
+pub(super) fn blocked(live: &Live, refusal: &Refusal) -> Event {
+    let fields = with_refusal(of(&live.intent), refusal);
+    let message = format!("the look for the run of {} got no answer; it goes on", live.intent.entry);
+    Event::new(Level::Error, Name::ReconcileBlocked, message, fields)
+}
+
+pub(super) fn held(live: &Live, reason: Reason, run: Option<RunId>) -> Event {
+    let command = settle_command(live.intent.firing_id);
+    let fields = Fields {
+        attempt: Some(u64::from(live.attempts)),
+        reason: Some(reason.as_str().to_owned()),
+        run_id: run.map(|run| run.to_string()),
+        command: Some(command.clone()),
+        ..of(&live.intent)
+    };
+    let message = format!(
+        "{} at {} needs a person ({}); look for its run in Data Factory, then: {command}",
+        live.intent.entry,
+        live.intent.nominal,
+        reason.as_str()
+    );
+    Event::new(Level::Error, Name::FiringHeld, message, fields)
+}
+
+pub(super) fn anomaly(live: &Live, run: RunId, reason: Reason) -> Event {
+    let fields = Fields {
+        attempt: Some(u64::from(live.attempts)),
+        run_id: Some(run.to_string()),
+        reason: Some(reason.as_str().to_owned()),
+        ..of(&live.intent)
+    };
+    let message =
+        format!("the service answered {} with run {run}, which cannot be its own", live.intent.entry);
+    Event::new(Level::Error, Name::RunAnomaly, message, fields)
+}
+
+pub(super) fn throttled(intent: &Intent, pause_ms: u64) -> Event {
+    let fields = Fields {
+        factory: Some(intent.factory.name.to_string()),
+        retry_in_ms: Some(pause_ms),
+        ..Fields::default()
+    };
+    let message = format!(
+        "Data Factory asked for a pause of {pause_ms} ms; no firing of this subscription is sent before"
+    );
+    Event::new(Level::Warn, Name::ThrottlePaused, message, fields)
+}
+
+/// One event for the firings of one entry that are left out together.
+pub(super) fn skipped_together(intents: &[&Intent], reason: Reason) -> Option<Event> {
+    let first = intents.iter().min_by_key(|intent| intent.nominal)?;
+    let last = intents.iter().max_by_key(|intent| intent.nominal)?;
+    Some(skipped(first, reason, first.nominal, last.nominal, intents.len() as u64))
+}
+
+/// What `schedule.loaded` says.
+pub(super) fn loaded(version: &str, entries: usize, added: usize, changed: usize, ended: usize) -> Event {
+    let fields = Fields {
+        schedule_version: Some(version.chars().take(12).collect()),
+        entries: Some(entries as u64),
+        added: Some(added as u64),
+        changed: Some(changed as u64),
+        removed: Some(ended as u64),
+        ..Fields::default()
+    };
+    let message = format!(
+        "schedule in force: {entries} enabled entries ({added} new, {changed} changed, {ended} removed or disabled)"
+    );
+    Event::new(Level::Info, Name::ScheduleLoaded, message, fields)
+}

@@ -1,0 +1,155 @@
+//! A firing that is not over, as the engine holds it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::Attempted;
+use crate::azure::outcome::Refusal;
+use crate::ids::{FiringId, Kind, RunId};
+use crate::ledger::{Attempt, Intent, Progress, Reason, State};
+
+/// What a firing is doing.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Phase {
+    /// Its intent is on its way to the ledger, in this batch.
+    Committing(u64),
+    /// It waits for its due time.
+    Armed(Timestamp),
+    /// It may be sent as soon as there is room.
+    Ready,
+    /// An attempt is under way.
+    Sending,
+    /// It waits for its next attempt.
+    Backoff(Timestamp),
+    /// It waits for its next look.
+    Settling(Timestamp),
+    /// A look is under way.
+    Looking,
+    /// An answer named a run; whether it is another firing's is being found out.
+    Owning { run: RunId, attempted: Box<Attempted> },
+}
+
+/// What is known of a firing that may have started a run without our knowing.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Doubt {
+    /// The last instant at which an attempt can have left this host, on the boot clock.
+    pub(super) since: Duration,
+    /// Whether an attempt is known to have been sent (and not only possible after a crash).
+    pub(super) sent: bool,
+    /// Since when looks have had no answer.
+    pub(super) blocked_since: Option<Duration>,
+    /// A rejection that is recorded once a last look finds nothing.
+    pub(super) rejection: Option<(Reason, Refusal)>,
+}
+
+/// A firing that is not over.
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) intent: Arc<Intent>,
+    pub(super) phase: Phase,
+    /// Attempts made.
+    pub(super) attempts: u32,
+    /// Attempts that count against `max_attempts`: being throttled is not one.
+    pub(super) counted: u32,
+    /// From when its deadline counts: the due time, or the gate if it passed that later.
+    pub(super) started: Option<Timestamp>,
+    /// Whether a 401 already had its one refresh.
+    pub(super) refreshed: bool,
+    /// Whether the answer to any attempt was lost.
+    pub(super) ever_unknown: bool,
+    pub(super) doubt: Option<Doubt>,
+    /// What it waits for, if it waits, and what the service said last.
+    pub(super) waits_for: Option<Reason>,
+    pub(super) last_refusal: Option<Refusal>,
+}
+
+impl Live {
+    pub(super) fn new(intent: Arc<Intent>, phase: Phase) -> Self {
+        Self {
+            intent,
+            phase,
+            attempts: 0,
+            counted: 0,
+            started: None,
+            refreshed: false,
+            ever_unknown: false,
+            doubt: None,
+            waits_for: None,
+            last_refusal: None,
+        }
+    }
+
+    pub(super) fn id(&self) -> FiringId {
+        self.intent.firing_id
+    }
+
+    /// It may start at `now`, and its deadline counts from here if it is late.
+    pub(super) fn open_gate(&mut self, now: Timestamp) {
+        self.started = Some(self.intent.due.max(now));
+    }
+
+    pub(super) fn deadline(&self) -> Timestamp {
+        let from = self.started.unwrap_or(self.intent.due);
+        from.checked_add(self.intent.policy.retry.deadline).unwrap_or(Timestamp::MAX)
+    }
+
+    pub(super) fn is_past_deadline(&self, now: Timestamp) -> bool {
+        now > self.deadline()
+    }
+
+    /// Whether nothing can have been sent, and the calendar can name it again.
+    pub(super) fn can_be_withdrawn(&self) -> bool {
+        self.intent.kind == Kind::Scheduled
+            && self.attempts == 0
+            && self.doubt.is_none()
+            && matches!(self.phase, Phase::Committing(_) | Phase::Armed(_) | Phase::Ready)
+    }
+
+    /// Whether an attempt may have left this host of which the ledger says nothing.
+    pub(super) fn may_have_been_sent_unrecorded(&self) -> bool {
+        matches!(self.phase, Phase::Sending | Phase::Owning { .. })
+            || self.doubt.as_ref().is_some_and(|doubt| !doubt.sent)
+    }
+
+    /// The record of where it stands from now on.
+    pub(super) fn progress(
+        &self,
+        state: State,
+        reason: Option<Reason>,
+        at: Timestamp,
+        attempt: Option<Attempt>,
+    ) -> Progress {
+        Progress {
+            firing_id: self.id(),
+            state,
+            reason,
+            attempts: self.attempts,
+            counted: self.counted,
+            next_at: match self.phase {
+                Phase::Backoff(at) => Some(at),
+                _ => None,
+            },
+            run_id: None,
+            at,
+            attempt,
+        }
+    }
+
+    /// The record of the attempt that just ended.
+    pub(super) fn attempt(
+        &self,
+        attempted: &Attempted,
+        outcome: &'static str,
+        refusal: Option<&Refusal>,
+    ) -> Attempt {
+        Attempt {
+            number: self.attempts,
+            sent_at: attempted.sent_at.wall,
+            answered_at: attempted.answered_at.wall,
+            outcome,
+            refusal: refusal.cloned(),
+        }
+    }
+}

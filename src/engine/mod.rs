@@ -1,0 +1,394 @@
+//! Every decision about firings, as a pure state machine: inputs in, actions out. It names no
+//! runtime, no network and no file; time and randomness are passed in.
+//!
+//! ```text
+//!  Committing ──committed──► Armed ──due──► gate ──► Ready ──room──► Sending ──► accepted | rejected
+//!                              ▲                       ▲                │
+//!                              │                       └── Backoff ◄────┤ retry later
+//!                    (found after a crash,                              │
+//!                     looked for, absent)◄── Looking ◄── Settling ◄─────┘ unknown
+//! ```
+//!
+//! A firing leaves the engine when its end has been handed to the ledger.
+
+mod announce;
+mod live;
+mod missed;
+mod outcome;
+mod plan;
+mod ready;
+mod reload;
+mod start;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::azure::Attempted;
+use crate::azure::outcome::Look;
+use crate::clock::Now;
+use crate::config::{Daemon, Entry};
+use crate::event::Event;
+use crate::ids::{FiringId, RunId, SubscriptionId};
+use crate::ledger::{Batch, Intent, Mark, Reason, Record, Request};
+
+use live::{Live, Phase};
+use plan::Plan;
+use ready::Ready;
+
+/// A schedule that is, or is about to be, in force.
+#[derive(Debug, Clone)]
+pub struct Schedule {
+    /// The SHA-256 of its text.
+    pub version: Arc<str>,
+    /// The text of the file.
+    pub text: Arc<str>,
+    /// How the daemon works under it.
+    pub daemon: Daemon,
+    /// All its entries.
+    pub entries: Vec<Arc<Entry>>,
+}
+
+/// A source of randomness.
+pub type Random = Box<dyn FnMut() -> u64 + Send>;
+
+/// What the engine is told.
+#[derive(Debug)]
+pub enum Input {
+    /// The time of [`Engine::alarm`] has come.
+    Wake,
+    /// The periodic pass: plan ahead, end what is past its deadline.
+    Heartbeat,
+    /// This batch is durable; these of its firings were refused by the ledger's guard.
+    Committed(u64, HashSet<FiringId>),
+    /// An attempt ended.
+    Answered(FiringId, Box<Attempted>),
+    /// A look for a lost answer ended.
+    Looked(FiringId, Box<Look>),
+    /// Whether another firing owns the run that an answer named.
+    Owned(FiringId, Option<FiringId>),
+    /// There is a usable token again.
+    TokenUsable,
+    /// People asked for something.
+    Asked(Vec<Request>),
+    /// A new schedule takes the place of the old one, at this instant.
+    Reload(Schedule),
+    /// No new firing may start; end in good order.
+    Stop,
+    /// The time to end in good order is over.
+    GraceOver,
+}
+
+/// What the engine wants done.
+#[derive(Debug)]
+pub enum Action {
+    /// Make these changes durable, announce their events, and say so with [`Input::Committed`].
+    Commit(Batch),
+    /// Call createRun with this intent, and answer with [`Input::Answered`].
+    Send(Arc<Intent>),
+    /// Look for the run of this intent, and answer with [`Input::Looked`].
+    Look(Arc<Intent>),
+    /// Find out whether another firing owns this run, and answer with [`Input::Owned`].
+    FindOwner(FiringId, RunId),
+    /// The service refused the token of this generation.
+    RejectToken(u64),
+    /// The schedule given at the start, or with [`Input::Reload`], is in force and durable.
+    Reloaded,
+    /// Nothing is under way any more; so many firings stay open.
+    Stopped(u64),
+}
+
+/// The state machine.
+pub struct Engine {
+    settings: Daemon,
+    random: Random,
+    plan: Plan,
+    live: HashMap<FiringId, Live>,
+    timers: BTreeSet<(Timestamp, Timer)>,
+    ready: Ready,
+    in_flight: usize,
+    /// No token could be had; nothing is sent before this, unless a token comes.
+    no_token_until: Option<Timestamp>,
+    /// Whether each factory has always taken our id, by `Factory::key`.
+    learned: HashMap<String, bool>,
+    /// Runs named by answers whose acceptance is not durable yet.
+    claims: HashMap<RunId, FiringId>,
+    next_batch: u64,
+    /// The batch that makes a plan durable; there is never a second one under way.
+    planning: Option<u64>,
+    /// The batch that makes a reload durable.
+    reloading: Option<u64>,
+    /// Nothing is planned: only what people ask for is carried out.
+    only_requests: bool,
+    stopping: bool,
+    stopped: bool,
+    records: Vec<Record>,
+    events: Vec<Event>,
+    actions: Vec<Action>,
+}
+
+/// What a time in the engine's list is for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    Firing(FiringId),
+    Bucket(SubscriptionId),
+    Token,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Engine({} firings, {} in flight)", self.live.len(), self.in_flight)
+    }
+}
+
+impl Engine {
+    /// Takes one input, at `now`, and says what is to be done.
+    pub fn handle(&mut self, input: Input, now: Now) -> Vec<Action> {
+        match input {
+            Input::Wake => self.wake(now),
+            Input::Heartbeat => {
+                self.plan_ahead(now);
+                self.end_what_is_overdue(now);
+            }
+            Input::Committed(batch, refused) => self.committed(batch, &refused, now),
+            Input::Answered(firing, attempted) => self.answered(firing, *attempted, now),
+            Input::Looked(firing, look) => self.looked(firing, *look, now),
+            Input::Owned(firing, owner) => self.owned(firing, owner, now),
+            Input::TokenUsable => self.no_token_until = None,
+            Input::Asked(requests) => self.asked(requests, now),
+            Input::Reload(schedule) => self.reload(&schedule, now),
+            Input::Stop => self.stop(now),
+            Input::GraceOver => self.grace_over(now),
+        }
+        self.pump(now);
+        self.flush();
+        self.say_if_stopped();
+        std::mem::take(&mut self.actions)
+    }
+
+    /// When the engine must be woken, if at all.
+    #[must_use]
+    pub fn alarm(&self) -> Option<Timestamp> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// The next nominal time that is not planned yet, and its entry.
+    #[must_use]
+    pub fn next_nominal(&self) -> Option<(Timestamp, &Entry)> {
+        self.plan.next()
+    }
+
+    /// How many createRun calls are under way.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// How many firings are not over.
+    #[must_use]
+    pub fn open_firings(&self) -> usize {
+        self.live.len()
+    }
+
+    fn wake(&mut self, now: Now) {
+        while let Some((at, _)) = self.timers.first()
+            && *at <= now.wall
+        {
+            if let Some((_, Timer::Firing(firing))) = self.timers.pop_first() {
+                self.ring(firing, now);
+            }
+            // The other timers only had to wake the pump.
+        }
+    }
+
+    /// The time of a firing has come, unless it has moved on since its timer was set.
+    fn ring(&mut self, firing: FiringId, now: Now) {
+        let Some(live) = self.live.get_mut(&firing) else { return };
+        match live.phase {
+            Phase::Armed(at) if at <= now.wall => self.pass_gate(firing, now),
+            Phase::Backoff(at) if at <= now.wall => self.make_ready(firing),
+            Phase::Settling(at) if at <= now.wall => {
+                live.phase = Phase::Looking;
+                self.actions.push(Action::Look(Arc::clone(&live.intent)));
+            }
+            _ => {}
+        }
+    }
+
+    fn set_timer(&mut self, at: Timestamp, timer: Timer) {
+        self.timers.insert((at, timer));
+    }
+
+    /// Arms a firing whose intent is durable.
+    fn arm(&mut self, firing: FiringId, now: Now) {
+        let Some(live) = self.live.get_mut(&firing) else { return };
+        let due = live.intent.due;
+        live.phase = Phase::Armed(due);
+        if due <= now.wall {
+            self.pass_gate(firing, now);
+        } else {
+            self.set_timer(due, Timer::Firing(firing));
+        }
+    }
+
+    /// The gate: decides whether a firing whose due time has come may start.
+    fn pass_gate(&mut self, firing: FiringId, now: Now) {
+        let Some(live) = self.live.get(&firing) else { return };
+        let starts = self.plan.still_wanted(&live.intent, now.wall);
+        let Some(live) = self.live.get_mut(&firing) else { return };
+        if starts {
+            live.open_gate(now.wall);
+            self.make_ready(firing);
+        } else {
+            let intent = Arc::clone(&live.intent);
+            self.skip_planned(&[intent], Reason::Missed, now.wall);
+        }
+    }
+
+    fn make_ready(&mut self, firing: FiringId) {
+        let Some(live) = self.live.get_mut(&firing) else { return };
+        live.phase = Phase::Ready;
+        self.ready.push(&live.intent);
+    }
+
+    /// Sends as much as there is room for.
+    fn pump(&mut self, now: Now) {
+        if self.stopping || self.no_token_until.is_some_and(|until| until > now.wall) {
+            return;
+        }
+        while self.in_flight < self.settings.max_in_flight
+            && let Some(firing) = self.ready.pop(now.wall)
+        {
+            let Some(live) = self.live.get_mut(&firing) else { continue };
+            live.phase = Phase::Sending;
+            self.in_flight += 1;
+            self.actions.push(Action::Send(Arc::clone(&live.intent)));
+        }
+    }
+
+    /// Makes what was decided in this step one batch.
+    fn flush(&mut self) {
+        if !self.records.is_empty() || !self.events.is_empty() {
+            let batch = Batch {
+                id: self.next_batch,
+                records: std::mem::take(&mut self.records),
+                events: std::mem::take(&mut self.events),
+            };
+            self.next_batch += 1;
+            self.actions.push(Action::Commit(batch));
+        }
+    }
+
+    fn committed(&mut self, batch: u64, refused: &HashSet<FiringId>, now: Now) {
+        if self.reloading == Some(batch) {
+            self.reloading = None;
+            self.actions.push(Action::Reloaded);
+        }
+        if self.planning == Some(batch) {
+            self.planning = None;
+        }
+        let durable: Vec<FiringId> = self
+            .live
+            .iter()
+            .filter(|(_, live)| live.phase == Phase::Committing(batch))
+            .map(|(firing, _)| *firing)
+            .collect();
+        for firing in durable {
+            if refused.contains(&firing) {
+                // The ledger already knows how this nominal time ended.
+                self.live.remove(&firing);
+            } else {
+                self.arm(firing, now);
+            }
+        }
+        self.claims.retain(|_, firing| self.live.contains_key(firing));
+    }
+
+    /// Ends firings whose deadline passed while they waited for a token, a bucket or their turn.
+    fn end_what_is_overdue(&mut self, now: Now) {
+        let overdue: Vec<FiringId> = self
+            .live
+            .iter()
+            .filter(|(_, live)| live.phase == Phase::Ready && live.is_past_deadline(now.wall))
+            .map(|(firing, _)| *firing)
+            .collect();
+        for firing in overdue {
+            self.give_up(firing, now);
+        }
+        let live = &self.live;
+        self.ready.retain(|firing| live.get(firing).is_some_and(|l| l.phase == Phase::Ready));
+    }
+
+    fn stop(&mut self, now: Now) {
+        self.stopping = true;
+        let unsent: Vec<Arc<Intent>> = self
+            .live
+            .values()
+            .filter(|live| live.can_be_withdrawn() && live.intent.due > now.wall)
+            .map(|live| Arc::clone(&live.intent))
+            .collect();
+        let marks = self.withdraw(&unsent);
+        self.records.extend(marks.into_iter().map(Record::Marked));
+    }
+
+    /// Takes back intents that were never sent; returns the marks that make room for them again.
+    fn withdraw(&mut self, intents: &[Arc<Intent>]) -> Vec<Mark> {
+        let mut lowest: HashMap<_, i64> = HashMap::new();
+        for intent in intents {
+            self.live.remove(&intent.firing_id);
+            self.records.push(Record::Withdrawn(intent.firing_id));
+            let before = intent.nominal.as_second() - 1;
+            lowest.entry(&intent.entry).and_modify(|mark| *mark = (*mark).min(before)).or_insert(before);
+        }
+        lowest
+            .into_iter()
+            .filter_map(|(entry, second)| {
+                let mark = Mark { entry: entry.clone(), nominal: crate::ids::Nominal::from_second(second)? };
+                self.plan.lower(&mark);
+                Some(mark)
+            })
+            .collect()
+    }
+
+    /// What is still under way is cut off: whether it started anything is not known.
+    fn grace_over(&mut self, now: Now) {
+        let cut: Vec<FiringId> = self
+            .live
+            .iter()
+            .filter(|(_, live)| matches!(live.phase, Phase::Sending))
+            .map(|(firing, _)| *firing)
+            .collect();
+        for firing in cut {
+            self.cut_off(firing, now);
+        }
+        self.in_flight = 0;
+    }
+
+    fn say_if_stopped(&mut self) {
+        let looking = self.live.values().any(|live| matches!(live.phase, Phase::Owning { .. }));
+        if self.stopping && !self.stopped && self.in_flight == 0 && !looking {
+            self.stopped = true;
+            let clean = Batch {
+                id: self.next_batch,
+                records: vec![Record::CleanStop(self.stops_cleanly())],
+                events: Vec::new(),
+            };
+            self.next_batch += 1;
+            if !self.only_requests {
+                self.actions.push(Action::Commit(clean));
+            }
+            self.actions.push(Action::Stopped(self.live.len() as u64));
+        }
+    }
+
+    /// Whether everything that may have left this host is recorded as such.
+    fn stops_cleanly(&self) -> bool {
+        self.live.values().all(|live| !live.may_have_been_sent_unrecorded())
+    }
+
+    fn later(now: Timestamp, wait: Duration) -> Timestamp {
+        now.checked_add(wait).unwrap_or(Timestamp::MAX)
+    }
+}

@@ -1,0 +1,256 @@
+//! Planning ahead: which nominal times come next, as a heap by time that is never scanned, and how
+//! they become intents.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::live::{Live, Phase};
+use super::missed::{choose, is_late};
+use super::{Engine, announce};
+use crate::clock::Now;
+use crate::config::Entry;
+use crate::ids::{EntryName, FiringId, Kind, Nominal};
+use crate::ledger::{Answer, Asks, Body, Intent, Mark, Progress, Reason, Record, Request, Skips, State};
+use crate::template::{Context, Parameters, TemplateError};
+
+/// Intents of one transaction; what is left follows when it is durable.
+const SLICE: usize = 5_000;
+
+/// An enabled entry and how far it is planned.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) entry: Arc<Entry>,
+    pub(super) mark: Nominal,
+    /// The first nominal time after the mark.
+    pub(super) next: Option<Nominal>,
+}
+
+impl Slot {
+    pub(super) fn new(entry: Arc<Entry>, mark: Nominal) -> Self {
+        let next = entry.calendar.next_after(mark);
+        Self { entry, mark, next }
+    }
+
+    fn move_mark(&mut self, mark: Nominal) {
+        self.mark = mark;
+        self.next = self.entry.calendar.next_after(mark);
+    }
+}
+
+/// The enabled entries by name, and their next nominal times by time.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) version: Arc<str>,
+    pub(super) slots: HashMap<EntryName, Slot>,
+    /// May hold times that are out of date; a slot's `next` is the truth.
+    heap: BinaryHeap<Reverse<(Nominal, EntryName)>>,
+}
+
+impl Plan {
+    pub(super) fn new(version: Arc<str>, slots: HashMap<EntryName, Slot>) -> Self {
+        let heap = slots
+            .iter()
+            .filter_map(|(name, slot)| slot.next.map(|next| Reverse((next, name.clone()))))
+            .collect();
+        Self { version, slots, heap }
+    }
+
+    /// The entry whose next nominal time is the earliest, with that time.
+    pub(super) fn next(&self) -> Option<(Timestamp, &Entry)> {
+        let Reverse((nominal, name)) = self.heap.peek()?;
+        Some((nominal.timestamp(), &*self.slots.get(name)?.entry))
+    }
+
+    /// Takes the name of an entry that has a nominal time up to `until`.
+    fn pop(&mut self, until: Nominal) -> Option<EntryName> {
+        loop {
+            let Reverse((nominal, _)) = self.heap.peek()?;
+            if *nominal > until {
+                return None;
+            }
+            let Reverse((nominal, name)) = self.heap.pop()?;
+            if self.slots.get(&name).is_some_and(|slot| slot.next == Some(nominal)) {
+                return Some(name);
+            }
+        }
+    }
+
+    /// Sets the mark of an entry and puts it back in its place.
+    fn advance(&mut self, name: &EntryName, mark: Nominal) {
+        if let Some(slot) = self.slots.get_mut(name) {
+            slot.move_mark(mark);
+            if let Some(next) = slot.next {
+                self.heap.push(Reverse((next, name.clone())));
+            }
+        }
+    }
+
+    /// Makes room for nominal times that were taken back.
+    pub(super) fn lower(&mut self, mark: &Mark) {
+        if self.slots.get(&mark.entry).is_some_and(|slot| slot.mark > mark.nominal) {
+            self.advance(&mark.entry, mark.nominal);
+        }
+    }
+
+    /// Whether a planned firing whose due time has come should start: it is not late, or its policy
+    /// starts it all the same.
+    pub(super) fn still_wanted(&self, intent: &Intent, now: Timestamp) -> bool {
+        if intent.kind != Kind::Scheduled || !is_late(intent.due, &intent.policy, now) {
+            return true;
+        }
+        // `latest` is about the entry's other nominal times: a newer one that is late as well wins.
+        let newer = self.slots.get(&intent.entry).and_then(|slot| {
+            let newer = slot.entry.calendar.next_after(intent.nominal)?;
+            is_late(slot.entry.calendar.due_time(&intent.entry, newer), &intent.policy, now).then_some(newer)
+        });
+        let late = std::iter::once(intent.nominal).chain(newer);
+        choose(late, &intent.policy, now).start.contains(&intent.nominal)
+    }
+}
+
+impl Engine {
+    /// Plans every nominal time up to the horizon, a slice at a time.
+    pub(super) fn plan_ahead(&mut self, now: Now) {
+        if self.stopping || self.only_requests || self.planning.is_some() {
+            return;
+        }
+        let until = Nominal::at_or_before(Self::later(now.wall, self.settings.horizon));
+        let mut planned = 0;
+        while planned < SLICE
+            && let Some(name) = self.plan.pop(until)
+        {
+            planned += self.plan_entry(&name, until, now);
+        }
+        if planned > 0 {
+            self.planning = Some(self.next_batch);
+        }
+    }
+
+    /// Plans one entry up to `until`; returns how many nominal times that were.
+    fn plan_entry(&mut self, name: &EntryName, until: Nominal, now: Now) -> usize {
+        let Some(slot) = self.plan.slots.get(name) else { return 0 };
+        let entry = Arc::clone(&slot.entry);
+        let mark = slot.mark;
+        let late = |nominal: &Nominal| {
+            is_late(entry.calendar.due_time(&entry.name, *nominal), &entry.policy, now.wall)
+        };
+        let missed = entry.calendar.due_between(mark, until).take_while(late);
+        let choice = choose(missed, &entry.policy, now.wall);
+        if let Some(run) = choice.skipped {
+            let intent = self.intent(&entry, run.first, Body::new("{}"), now);
+            self.events.push(announce::skipped(&intent, Reason::Missed, run.first, run.last, run.count));
+            let skips = Skips { intent, last: run.last, count: run.count, reason: Reason::Missed };
+            self.records.push(Record::Skipped(Box::new(skips)));
+        }
+        let in_time = entry.calendar.due_between(mark, until).skip_while(late);
+        let start: Vec<Nominal> = choice.start.iter().copied().chain(in_time).collect();
+        for nominal in &start {
+            self.plan_firing(&entry, *nominal, now);
+        }
+        self.records.push(Record::Marked(Mark { entry: name.clone(), nominal: until }));
+        self.plan.advance(name, until);
+        start.len() + 1
+    }
+
+    fn plan_firing(&mut self, entry: &Arc<Entry>, nominal: Nominal, now: Now) {
+        let mut intent = self.intent(entry, nominal, Body::new("{}"), now);
+        match render(entry, &entry.parameters, &intent) {
+            Ok(body) => intent.body = body,
+            Err(error) => return self.stillborn(intent, &error, now),
+        }
+        self.take_up(intent);
+    }
+
+    /// Makes an intent durable and waits for its due time.
+    fn take_up(&mut self, intent: Intent) {
+        let intent = Arc::new(intent);
+        self.events.push(announce::planned(&intent));
+        self.records.push(Record::Planned(Arc::clone(&intent)));
+        let live = Live::new(Arc::clone(&intent), Phase::Committing(self.next_batch));
+        self.live.insert(intent.firing_id, live);
+    }
+
+    /// Records a firing that cannot be sent, since its parameters cannot be rendered.
+    fn stillborn(&mut self, intent: Intent, error: &TemplateError, now: Now) {
+        let mut event = announce::rejected(&intent, 0, Reason::Template, None);
+        event.fields.error_message = Some(error.to_string());
+        self.events.push(event);
+        let intent = Arc::new(intent);
+        let live = Live::new(Arc::clone(&intent), Phase::Ready);
+        let progress: Progress = live.progress(State::Rejected, Some(Reason::Template), now.wall, None);
+        self.records.push(Record::Stillborn(intent, progress));
+    }
+
+    fn intent(&self, entry: &Entry, nominal: Nominal, body: Body, now: Now) -> Intent {
+        Intent {
+            firing_id: FiringId::scheduled(&entry.factory, &entry.name, nominal),
+            entry: entry.name.clone(),
+            pipeline: entry.pipeline.clone(),
+            factory: entry.factory.clone(),
+            kind: Kind::Scheduled,
+            nominal,
+            due: entry.calendar.due_time(&entry.name, nominal),
+            body,
+            policy: Arc::clone(&entry.policy),
+            schedule_version: Arc::clone(&self.plan.version),
+            planned_at: now.wall,
+        }
+    }
+
+    /// Carries out what people asked for.
+    pub(super) fn asked(&mut self, requests: Vec<Request>, now: Now) {
+        if self.stopping {
+            return;
+        }
+        for request in requests {
+            let Asks::Fire { entry, parameters, scheduled_time } = request.asks;
+            let answer = match self.fire(&entry, parameters, scheduled_time, now) {
+                Ok(firing) => Answer::Firing(firing),
+                Err(why) => Answer::Refused(why),
+            };
+            self.records.push(Record::Answered { request_id: request.request_id, answer });
+        }
+    }
+
+    fn fire(
+        &mut self,
+        name: &EntryName,
+        extra: serde_json::Map<String, serde_json::Value>,
+        scheduled_time: Option<Nominal>,
+        now: Now,
+    ) -> Result<FiringId, String> {
+        let Some(slot) = self.plan.slots.get(name) else {
+            return Err(format!("there is no enabled entry named '{name}' in the schedule in force"));
+        };
+        let entry = Arc::clone(&slot.entry);
+        let nominal = scheduled_time.unwrap_or(Nominal::at_or_before(now.wall));
+        let mut random = [0_u8; 16];
+        random[..8].copy_from_slice(&(self.random)().to_le_bytes());
+        random[8..].copy_from_slice(&(self.random)().to_le_bytes());
+        let mut intent = self.intent(&entry, nominal, Body::new("{}"), now);
+        intent.kind = Kind::Manual;
+        intent.firing_id = FiringId::from_random(random);
+        intent.due = now.wall;
+        let parameters = entry.parameters.overlay(extra);
+        intent.body = render(&entry, &parameters, &intent).map_err(|error| error.to_string())?;
+        let firing = intent.firing_id;
+        self.take_up(intent);
+        Ok(firing)
+    }
+}
+
+/// Renders the body that every attempt of this intent sends.
+fn render(entry: &Entry, parameters: &Parameters, intent: &Intent) -> Result<Body, TemplateError> {
+    let context = Context {
+        entry: &entry.name,
+        pipeline: &entry.pipeline,
+        firing_id: intent.firing_id,
+        scheduled_time: intent.nominal,
+        due_time: intent.due,
+        calendar: &entry.calendar,
+    };
+    parameters.render(&context).map(|json| Body::new(&json))
+}

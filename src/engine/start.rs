@@ -1,0 +1,122 @@
+//! How the engine begins: from a schedule and what the ledger remembers.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::live::{Live, Phase};
+use super::plan::Plan;
+use super::ready::Ready;
+use super::reload::Changes;
+use super::{Action, Engine, Random, Schedule, Timer};
+use crate::clock::Now;
+use crate::ids::Nominal;
+use crate::ledger::{Intent, Open, Record, Snapshot, State};
+
+impl Engine {
+    fn new(schedule: &Schedule, snapshot: &Snapshot, random: Random) -> Self {
+        Self {
+            settings: schedule.daemon.clone(),
+            random,
+            plan: Plan::new(Arc::clone(&schedule.version), HashMap::new()),
+            live: HashMap::new(),
+            timers: BTreeSet::new(),
+            ready: Ready::default(),
+            in_flight: 0,
+            no_token_until: None,
+            learned: snapshot.learned.clone(),
+            claims: HashMap::new(),
+            next_batch: snapshot.next_batch,
+            planning: None,
+            reloading: None,
+            only_requests: false,
+            stopping: false,
+            stopped: false,
+            records: Vec::new(),
+            events: Vec::new(),
+            actions: Vec::new(),
+        }
+    }
+
+    /// An engine that carries out requests and nothing else: it plans nothing, takes nothing back up,
+    /// and leaves the schedule in force as it is.
+    #[must_use]
+    pub fn for_requests(schedule: &Schedule, snapshot: &Snapshot, random: Random, now: Now) -> Self {
+        let mut engine = Self::new(schedule, snapshot, random);
+        let swap = Nominal::at_or_before(now.wall);
+        let changes = Changes::between(&HashMap::new(), &schedule.entries, swap);
+        engine.plan = Plan::new(Arc::clone(&schedule.version), changes.slots);
+        engine.only_requests = true;
+        engine
+    }
+
+    /// An engine for this schedule, and the first actions. `lock_taken` is when this process took the
+    /// ledger's lock: nothing can have left this host after that but by us.
+    #[must_use]
+    pub fn start(
+        schedule: &Schedule,
+        snapshot: Snapshot,
+        random: Random,
+        lock_taken: Now,
+        now: Now,
+    ) -> (Self, Vec<Action>) {
+        let mut engine = Self::new(schedule, &snapshot, random);
+        engine.records.push(Record::CleanStop(false));
+        let swap = Nominal::at_or_before(now.wall);
+        let known = snapshot.marks.iter().map(|(name, known)| (name, known.clone())).collect();
+        let changes = Changes::between(&known, &schedule.entries, swap);
+        let counts = (changes.begun.len() - changes.moved, changes.moved);
+        engine.put_in_force(schedule, changes, now, counts);
+        // What is still to come is planned anew, by the schedule that is in force now.
+        let (coming, open): (Vec<_>, Vec<_>) = snapshot.open.into_iter().partition(|open| {
+            open.state == State::Planned
+                && open.attempts == 0
+                && open.intent.nominal > swap
+                && is_scheduled(open)
+        });
+        let coming: Vec<Arc<Intent>> = coming.into_iter().map(|open| open.intent).collect();
+        let marks = engine.withdraw(&coming);
+        engine.records.extend(marks.into_iter().map(Record::Marked));
+        for open in open {
+            engine.take_back_up(&open, snapshot.clean_stop, lock_taken, now);
+        }
+        engine.reloading = Some(engine.next_batch);
+        engine.plan_ahead(now);
+        engine.pump(now);
+        engine.flush();
+        let actions = std::mem::take(&mut engine.actions);
+        (engine, actions)
+    }
+
+    /// Goes on with a firing that the last daemon left open.
+    fn take_back_up(&mut self, open: &Open, clean_stop: bool, lock_taken: Now, now: Now) {
+        let firing = open.intent.firing_id;
+        let mut live = Live::new(Arc::clone(&open.intent), Phase::Armed(open.intent.due));
+        live.attempts = open.attempts;
+        live.counted = open.counted;
+        live.ever_unknown = open.ever_unknown;
+        live.started = open.first_sent_at.map(|sent| sent.max(open.intent.due));
+        let goes_on_at = open.next_at.unwrap_or(open.intent.due);
+        // An attempt can only have left the last daemon at or after the time it waited for.
+        let may_have_left = !clean_stop && goes_on_at <= lock_taken.wall;
+        let unknown = open.state == State::Unknown;
+        if unknown || may_have_left {
+            Self::doubt_after_crash(&mut live, lock_taken.boot, unknown);
+        }
+        let waits = open.state == State::Waiting && open.attempts > 0;
+        self.live.insert(firing, live);
+        if unknown || may_have_left {
+            self.look_in(firing, std::time::Duration::ZERO, now);
+        } else if waits {
+            if let Some(live) = self.live.get_mut(&firing) {
+                live.phase = Phase::Backoff(goes_on_at);
+            }
+            self.set_timer(goes_on_at, Timer::Firing(firing));
+        } else {
+            self.arm(firing, now);
+        }
+    }
+}
+
+fn is_scheduled(open: &Open) -> bool {
+    open.intent.kind == crate::ids::Kind::Scheduled
+}

@@ -1,0 +1,72 @@
+//! Carrying out: every createRun and every look is a task, whose end goes back to the engine. All tasks
+//! of the process belong to this one set.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet};
+
+use crate::azure::{Client, CreateRun};
+use crate::engine::Input;
+use crate::ledger::Intent;
+
+/// The tasks under way. Dropping it cuts them off.
+#[derive(Debug)]
+pub struct Tasks {
+    set: JoinSet<()>,
+    inputs: mpsc::UnboundedSender<Input>,
+}
+
+impl Tasks {
+    /// No tasks yet; the ends of calls go to `inputs`.
+    #[must_use]
+    pub fn new(inputs: mpsc::UnboundedSender<Input>) -> Self {
+        Self { set: JoinSet::new(), inputs }
+    }
+
+    /// Calls createRun with this intent; the end is [`Input::Answered`].
+    pub fn send(&mut self, client: Client, intent: Arc<Intent>) {
+        let inputs = self.inputs.clone();
+        self.set.spawn(async move {
+            let call = CreateRun {
+                factory: &intent.factory,
+                pipeline: &intent.pipeline,
+                request_id: intent.firing_id,
+                body: intent.body.expose(),
+                timeout: intent.policy.timeout,
+            };
+            let attempted = client.create_run(call).await;
+            // Nobody listens any more once the process ends; the next start looks the firing up.
+            let _ = inputs.send(Input::Answered(intent.firing_id, Box::new(attempted)));
+        });
+    }
+
+    /// Looks for the run of this intent; the end is [`Input::Looked`].
+    pub fn look(&mut self, client: Client, intent: Arc<Intent>) {
+        let inputs = self.inputs.clone();
+        self.set.spawn(async move {
+            let look = client.look(&intent.factory, intent.firing_id).await;
+            let _ = inputs.send(Input::Looked(intent.firing_id, Box::new(look)));
+        });
+    }
+
+    /// Does something beside the loop that tells nobody of its end.
+    pub fn beside(&mut self, work: impl Future<Output = ()> + Send + 'static) {
+        self.set.spawn(work);
+    }
+
+    /// Does something that would hold the loop up.
+    pub fn blocking(&mut self, work: impl FnOnce() + Send + 'static) {
+        self.set.spawn_blocking(work);
+    }
+
+    /// Cuts off everything that is under way.
+    pub fn cut_off(&mut self) {
+        self.set.abort_all();
+    }
+
+    /// Waits for the end of a task; `None` when none is under way.
+    pub async fn join_next(&mut self) -> Option<Result<(), JoinError>> {
+        self.set.join_next().await
+    }
+}

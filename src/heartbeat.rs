@@ -1,0 +1,60 @@
+//! The heartbeat: the periodic passes, as two jobs of tokio-cron-scheduler in UTC. The only file that
+//! names that package.
+//!
+//! Entries are never its jobs: version 0.15.1 loses activations in bursts (a 200-slot broadcast channel),
+//! looks at the clock every 500 ms, and freezes a zone's offset when a job is made (its issue 107). A
+//! late or lost beat costs nothing here, since each pass plans for several beats.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
+
+/// Which pass is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beat {
+    /// Plan, look for requests, keep the token fresh.
+    Pass,
+    /// Prune the ledger and repeat what is still wrong.
+    Hourly,
+}
+
+/// The heartbeat. It ends with [`Heartbeat::stop`].
+pub struct Heartbeat {
+    scheduler: JobScheduler,
+}
+
+impl std::fmt::Debug for Heartbeat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Heartbeat")
+    }
+}
+
+impl Heartbeat {
+    /// Starts to send beats, the first one a period from now.
+    ///
+    /// # Errors
+    /// When the scheduler does not take its jobs.
+    pub async fn start(
+        period: Duration,
+        beats: mpsc::UnboundedSender<Beat>,
+    ) -> Result<Self, JobSchedulerError> {
+        let scheduler = JobScheduler::new().await?;
+        for (beat, period) in [(Beat::Pass, period), (Beat::Hourly, Duration::from_secs(3_600))] {
+            let beats = beats.clone();
+            let job = Job::new_repeated(period, move |_, _| {
+                // Nobody listens any more once the daemon drains.
+                let _ = beats.send(beat);
+            })?;
+            scheduler.add(job).await?;
+        }
+        scheduler.start().await?;
+        Ok(Self { scheduler })
+    }
+
+    /// Ends the beats.
+    pub async fn stop(mut self) {
+        // It only sets a flag; a failure leaves beats that nobody hears.
+        let _ = self.scheduler.shutdown().await;
+    }
+}

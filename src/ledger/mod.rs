@@ -1,0 +1,190 @@
+//! The ledger: the durable record of intents, attempts, runs, requests and schedule versions,
+//! behind a narrow interface.
+
+mod lock;
+mod record;
+mod sqlite;
+
+use std::collections::{HashMap, HashSet};
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::event::Event;
+use crate::ids::{EntryName, FiringId, Nominal, RunId};
+use crate::schedule::Fingerprint;
+
+pub use lock::{Lock, LockError};
+pub use record::{
+    Answer, Asks, Attempt, Batch, Body, Intent, Loaded, Mark, Progress, Reason, Record, Request, Skips, State,
+};
+pub use sqlite::SqliteLedger;
+
+/// Why the ledger could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// The database said no. It may say yes later.
+    #[error("the ledger {path} could not be used")]
+    Database {
+        /// The file.
+        path: PathBuf,
+        /// What the database said.
+        source: sqlx::Error,
+    },
+    /// A newer version of the program has written this ledger.
+    #[error("the ledger {path} was written by a newer version of adf-cron; install that version again")]
+    Newer {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A row could not be understood.
+    #[error("the ledger holds {what} that this version cannot read: {detail}")]
+    Unreadable {
+        /// The column.
+        what: &'static str,
+        /// What stands there, or what is wrong with it.
+        detail: String,
+    },
+}
+
+/// A firing that is not over, as it was last recorded.
+#[derive(Debug, Clone)]
+pub struct Open {
+    /// Its intent.
+    pub intent: Arc<Intent>,
+    /// Where it stands: planned, waiting or unknown.
+    pub state: State,
+    /// Attempts made.
+    pub attempts: u32,
+    /// Attempts that count against `max_attempts`.
+    pub counted: u32,
+    /// When it goes on by itself.
+    pub next_at: Option<Timestamp>,
+    /// When its first attempt was sent.
+    pub first_sent_at: Option<Timestamp>,
+    /// Whether the answer to any of its attempts was lost.
+    pub ever_unknown: bool,
+}
+
+/// What a daemon needs to know when it starts.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    /// Marks and calendar fingerprints of the entries that were in force.
+    pub marks: HashMap<EntryName, (Nominal, Fingerprint)>,
+    /// The firings that are not over, held ones excepted.
+    pub open: Vec<Open>,
+    /// Whether each factory has so far always taken our request id as the run's, by [`crate::ids::Factory::key`].
+    pub learned: HashMap<String, bool>,
+    /// The last schedule that was in force: version and text.
+    pub schedule: Option<(Arc<str>, Arc<str>)>,
+    /// Whether the last daemon stopped with nothing under way.
+    pub clean_stop: bool,
+    /// Events whose facts are durable but which may not have been announced.
+    pub unannounced: Vec<Event>,
+    /// The number that the next batch takes.
+    pub next_batch: u64,
+}
+
+/// One row of the history.
+#[derive(Debug, Clone, Serialize)]
+pub struct HistoryRow {
+    /// The entry.
+    pub entry: String,
+    /// The pipeline.
+    pub pipeline: String,
+    /// The factory's name.
+    pub factory: String,
+    /// Why the firing exists.
+    pub kind: String,
+    /// The firing.
+    pub firing_id: String,
+    /// Its nominal time.
+    pub scheduled_time: Timestamp,
+    /// The last nominal time, where the row stands for several skips.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_scheduled_time: Option<Timestamp>,
+    /// How many nominal times the row stands for, where it stands for several skips.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
+    /// Nominal time plus jitter.
+    pub due_time: Timestamp,
+    /// Where it stands.
+    pub state: String,
+    /// Why.
+    pub reason: Option<String>,
+    /// Attempts made.
+    pub attempts: u64,
+    /// Its run.
+    pub run_id: Option<String>,
+    /// The run's status, if it is followed.
+    pub run_status: Option<String>,
+    /// When the intent was made.
+    pub planned_at: Timestamp,
+    /// When the run was accepted or adopted.
+    pub accepted_at: Option<Timestamp>,
+    /// When the firing ended without a run, or its run ended.
+    pub finished_at: Option<Timestamp>,
+}
+
+/// Which rows of the history are wanted.
+#[derive(Debug, Clone, Default)]
+pub struct HistoryFilter {
+    /// Only this entry.
+    pub entry: Option<String>,
+    /// Only nominal times at or after this.
+    pub since: Option<Timestamp>,
+    /// Only this state.
+    pub state: Option<State>,
+    /// At most so many rows, newest first.
+    pub limit: u32,
+}
+
+/// Where the daemon keeps what it must not forget.
+///
+/// The daemon calls these one at a time. Every error leaves the ledger as it was before the call.
+pub trait Ledger: Send {
+    /// Writes a run of batches in one transaction and keeps their events until they are known to be
+    /// announced; forgets the events of all batches up to `announced`.
+    ///
+    /// Returns the planned firings that were refused, since the ledger already has a scheduled firing
+    /// of that entry and nominal time. They must not be sent.
+    ///
+    /// # Errors
+    /// [`LedgerError::Database`] when it could not be made durable; nothing of it is then.
+    fn write(
+        &mut self,
+        batches: &[Batch],
+        announced: Option<u64>,
+    ) -> impl Future<Output = Result<HashSet<FiringId>, LedgerError>> + Send;
+
+    /// Reads what a starting daemon needs.
+    ///
+    /// # Errors
+    /// [`LedgerError::Database`], [`LedgerError::Unreadable`].
+    fn load(&mut self) -> impl Future<Output = Result<Snapshot, LedgerError>> + Send;
+
+    /// Which firing, other than `but`, owns this run.
+    ///
+    /// # Errors
+    /// [`LedgerError::Database`], [`LedgerError::Unreadable`].
+    fn owner(
+        &mut self,
+        run: RunId,
+        but: FiringId,
+    ) -> impl Future<Output = Result<Option<FiringId>, LedgerError>> + Send;
+
+    /// The requests that wait to be carried out, oldest first.
+    ///
+    /// # Errors
+    /// [`LedgerError::Database`], [`LedgerError::Unreadable`].
+    fn requests(&mut self) -> impl Future<Output = Result<Vec<Request>, LedgerError>> + Send;
+
+    /// Removes firings that were over before `before`, but nothing that still guards against a second start.
+    ///
+    /// # Errors
+    /// [`LedgerError::Database`].
+    fn prune(&mut self, before: Timestamp) -> impl Future<Output = Result<u64, LedgerError>> + Send;
+}

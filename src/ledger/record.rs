@@ -1,0 +1,311 @@
+//! What the ledger remembers: intents, the progress of firings, marks and requests, as data.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::azure::outcome::Refusal;
+use crate::config::Policy;
+use crate::event::Event;
+use crate::ids::{EntryName, Factory, FiringId, Kind, Nominal, PipelineName, RunId};
+use crate::schedule::Fingerprint;
+
+/// The durable record of a planned firing. Every attempt sends these bytes to this target;
+/// settling never reads the schedule file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Intent {
+    /// The firing.
+    pub firing_id: FiringId,
+    /// The entry it belongs to.
+    pub entry: EntryName,
+    /// The pipeline to start.
+    pub pipeline: PipelineName,
+    /// The factory that holds the pipeline.
+    pub factory: Factory,
+    /// Why the firing exists.
+    pub kind: Kind,
+    /// The instant that the calendar names.
+    pub nominal: Nominal,
+    /// The nominal time plus the entry's jitter.
+    pub due: Timestamp,
+    /// The body of every attempt.
+    pub body: Body,
+    /// How the firing is carried out.
+    pub policy: Arc<Policy>,
+    /// The version of the schedule that planned it.
+    pub schedule_version: Arc<str>,
+    /// When it was planned.
+    pub planned_at: Timestamp,
+}
+
+/// A rendered request body. It may hold what must not be logged, so its `Debug` prints its length.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Body(Arc<str>);
+
+impl Body {
+    /// Takes JSON text.
+    #[must_use]
+    pub fn new(json: &str) -> Self {
+        Self(json.into())
+    }
+
+    /// The text, for the request and the ledger.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "[body of {} bytes]", self.0.len())
+    }
+}
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        pub enum $name { $($(#[$vdoc])* #[serde(rename = $text)] $variant,)* }
+
+        impl $name {
+            /// Every value.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// The word in logs, the ledger and JSON.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+
+            /// Reads the word that `as_str` wrote.
+            #[must_use]
+            pub fn parse(text: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|word| word.as_str() == text)
+            }
+        }
+    };
+}
+
+words! {
+    /// Where a firing stands.
+    State {
+        /// Its intent is durable; no attempt is known.
+        Planned = "planned",
+        /// It waits for its next attempt.
+        Waiting = "waiting",
+        /// The answer to an attempt was lost, and is being looked for.
+        Unknown = "unknown",
+        /// Data Factory started a run.
+        Accepted = "accepted",
+        /// It ended without a run.
+        Rejected = "rejected",
+        /// It was left out by a policy.
+        Skipped = "skipped",
+        /// A person must decide.
+        Held = "held",
+        /// A person decided that it started nothing.
+        NotStarted = "not_started",
+    }
+}
+
+words! {
+    /// Why a firing stands where it stands.
+    Reason {
+        /// It was later than `late_after` and the `missed` policy left it out.
+        Missed = "missed",
+        /// Its entry was removed or disabled before it was sent.
+        Removed = "removed",
+        /// The service refused it, and would again.
+        Refused = "refused",
+        /// All attempts that the policy allows were made.
+        RetriesExhausted = "retries_exhausted",
+        /// The service throttled it until its deadline.
+        Throttled = "throttled",
+        /// There was no usable token until its deadline.
+        NoToken = "no_token",
+        /// Its parameters could not be rendered.
+        Template = "template",
+        /// The answer of an attempt was lost.
+        AnswerLost = "answer_lost",
+        /// The factory's way of naming runs is not known well enough to decide.
+        CannotDecide = "cannot_decide",
+        /// The entry says `on_unknown: hold`.
+        OnUnknownHold = "on_unknown_hold",
+        /// The deadline passed while the answer was unknown.
+        DeadlineWhileUnknown = "deadline_while_unknown",
+        /// The look for the lost answer was refused or unanswered for an hour.
+        LookUnanswered = "look_unanswered",
+        /// The service named a run that belongs to another firing.
+        ForeignRun = "foreign_run",
+        /// The run under the firing's id is one of another pipeline.
+        OtherPipeline = "other_pipeline",
+    }
+}
+
+/// One createRun call whose end is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// Its number, from 1.
+    pub number: u32,
+    /// When it was sent.
+    pub sent_at: Timestamp,
+    /// When its end was known.
+    pub answered_at: Timestamp,
+    /// `accepted`, `rejected`, `retry_later` or `unknown`.
+    pub outcome: &'static str,
+    /// What the service said, if it did not accept.
+    pub refusal: Option<Refusal>,
+}
+
+/// Where a firing stands from now on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// The firing.
+    pub firing_id: FiringId,
+    /// Its state.
+    pub state: State,
+    /// Why.
+    pub reason: Option<Reason>,
+    /// Attempts made.
+    pub attempts: u32,
+    /// Attempts that count against the policy's `max_attempts`.
+    pub counted: u32,
+    /// When it goes on by itself.
+    pub next_at: Option<Timestamp>,
+    /// Its run.
+    pub run_id: Option<RunId>,
+    /// When this came to be.
+    pub at: Timestamp,
+    /// The attempt that brought it here, if one did.
+    pub attempt: Option<Attempt>,
+}
+
+/// Consecutive nominal times of one entry that were left out for one reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skips {
+    /// The first of them, as an intent with an empty body.
+    pub intent: Intent,
+    /// The last of them.
+    pub last: Nominal,
+    /// How many.
+    pub count: u64,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// An entry's mark: the nominal time up to which it is planned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    /// The entry.
+    pub entry: EntryName,
+    /// Up to and including this nominal time.
+    pub nominal: Nominal,
+}
+
+/// A schedule that is in force from now on.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// Its version: the SHA-256 of its text.
+    pub version: Arc<str>,
+    /// The text of the file.
+    pub text: Arc<str>,
+    /// Since when.
+    pub at: Timestamp,
+    /// Entries that are new or whose calendar changed, with the mark that they begin at.
+    pub begun: Vec<(Mark, Fingerprint)>,
+    /// Entries that are gone or disabled.
+    pub ended: Vec<EntryName>,
+}
+
+/// One change of the ledger. A batch of them is one transaction.
+#[derive(Debug, Clone)]
+pub enum Record {
+    /// A schedule is in force.
+    Loaded(Box<Loaded>),
+    /// An intent was made. A withdrawn or removed firing of the same nominal time gives way to it.
+    Planned(Arc<Intent>),
+    /// An intent that could not be rendered, or that is over before it began.
+    Stillborn(Arc<Intent>, Progress),
+    /// Nominal times were left out.
+    Skipped(Box<Skips>),
+    /// An entry is planned up to here.
+    Marked(Mark),
+    /// An intent that was never sent is taken back.
+    Withdrawn(FiringId),
+    /// A firing went on.
+    Progress(Progress),
+    /// A factory was seen to take, or not to take, our request id as the run's.
+    Learned {
+        /// [`Factory::key`].
+        factory: String,
+        /// Whether every answer so far used our id.
+        takes_our_id: bool,
+    },
+    /// A request was carried out or refused.
+    Answered {
+        /// The request.
+        request_id: String,
+        /// What it led to: a firing's id, or why not.
+        answer: Answer,
+    },
+    /// Whether the daemon stopped with nothing under way.
+    CleanStop(bool),
+}
+
+/// What became of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// It led to this firing.
+    Firing(FiringId),
+    /// It could not be carried out.
+    Refused(String),
+}
+
+/// What a person asked for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Asks {
+    /// Fire an entry now.
+    Fire {
+        /// The entry.
+        entry: EntryName,
+        /// Parameters that replace or join the entry's own; values, never templates.
+        parameters: serde_json::Map<String, serde_json::Value>,
+        /// The `scheduled_time` for its templates; `None` means now.
+        scheduled_time: Option<Nominal>,
+    },
+}
+
+/// A request of a person, as the ledger holds it until the daemon carries it out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request {
+    /// Identifies it.
+    pub request_id: String,
+    /// What is asked.
+    pub asks: Asks,
+}
+
+/// Changes and the events that announce them, in one transaction.
+#[derive(Debug, Clone, Default)]
+pub struct Batch {
+    /// Identifies the batch to whoever waits for its commit.
+    pub id: u64,
+    /// The changes, in order.
+    pub records: Vec<Record>,
+    /// The facts to announce once they are durable.
+    pub events: Vec<Event>,
+}
+
+impl std::str::FromStr for State {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::parse(text).ok_or_else(|| {
+            let all: Vec<_> = Self::ALL.iter().map(|state| state.as_str()).collect();
+            format!("'{text}' is not a state; the states are {}", all.join(", "))
+        })
+    }
+}

@@ -1,0 +1,120 @@
+//! The ledger in a SQLite file: WAL, `synchronous=FULL`, one writer. Reading and opening are here,
+//! writing in `write`.
+
+mod read;
+mod write;
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection, SqliteConnection};
+
+use super::{Batch, Ledger, LedgerError, Request, Snapshot};
+use crate::ids::{FiringId, RunId};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("src/ledger/migrations");
+
+/// How long a statement waits for another process's transaction.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The ledger in a SQLite file.
+#[derive(Debug)]
+pub struct SqliteLedger {
+    path: PathBuf,
+    connection: SqliteConnection,
+}
+
+impl SqliteLedger {
+    /// Opens the ledger to change it, creating the file and bringing its schema up to date.
+    ///
+    /// # Errors
+    /// [`LedgerError::Newer`] when a newer version has written it, [`LedgerError::Database`] otherwise.
+    pub async fn open(path: &Path) -> Result<Self, LedgerError> {
+        let options = Self::options(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full);
+        let mut ledger = Self::connect(path, &options).await?;
+        match MIGRATIONS.run(&mut ledger.connection).await {
+            Ok(()) => Ok(ledger),
+            Err(MigrateError::VersionMissing(_) | MigrateError::VersionTooNew(..)) => {
+                Err(LedgerError::Newer { path: path.to_owned() })
+            }
+            Err(MigrateError::Execute(source) | MigrateError::ExecuteMigration(source, _)) => {
+                Err(ledger.failed(source))
+            }
+            Err(other) => Err(ledger.failed(sqlx::Error::Migrate(Box::new(other)))),
+        }
+    }
+
+    /// Opens an existing ledger beside the daemon, to read it.
+    ///
+    /// # Errors
+    /// [`LedgerError::Database`] when there is none, or it cannot be read.
+    pub async fn open_to_read(path: &Path) -> Result<Self, LedgerError> {
+        Self::connect(path, &Self::options(path).read_only(true)).await
+    }
+
+    /// Opens an existing ledger beside the daemon, to ask something of it.
+    ///
+    /// # Errors
+    /// [`LedgerError::Database`] when there is none, or it cannot be written.
+    pub async fn open_to_ask(path: &Path) -> Result<Self, LedgerError> {
+        Self::connect(path, &Self::options(path).synchronous(SqliteSynchronous::Full)).await
+    }
+
+    /// Ends the connection in an orderly way.
+    pub async fn close(self) {
+        // A failure leaves the file as a crash would, which the next start copes with.
+        let _ = self.connection.close().await;
+    }
+
+    fn options(path: &Path) -> SqliteConnectOptions {
+        SqliteConnectOptions::new().filename(path).busy_timeout(BUSY_TIMEOUT).disable_statement_logging()
+    }
+
+    async fn connect(path: &Path, options: &SqliteConnectOptions) -> Result<Self, LedgerError> {
+        let connection = options
+            .connect()
+            .await
+            .map_err(|source| LedgerError::Database { path: path.to_owned(), source })?;
+        Ok(Self { path: path.to_owned(), connection })
+    }
+
+    fn failed(&self, source: sqlx::Error) -> LedgerError {
+        LedgerError::Database { path: self.path.clone(), source }
+    }
+}
+
+impl Ledger for SqliteLedger {
+    async fn write(
+        &mut self,
+        batches: &[Batch],
+        announced: Option<u64>,
+    ) -> Result<HashSet<FiringId>, LedgerError> {
+        let path = self.path.clone();
+        write::batches(&mut self.connection, batches, announced)
+            .await
+            .map_err(|source| LedgerError::Database { path, source })
+    }
+
+    async fn load(&mut self) -> Result<Snapshot, LedgerError> {
+        self.snapshot().await
+    }
+
+    async fn owner(&mut self, run: RunId, but: FiringId) -> Result<Option<FiringId>, LedgerError> {
+        self.owner_of(run, but).await
+    }
+
+    async fn requests(&mut self) -> Result<Vec<Request>, LedgerError> {
+        self.waiting_requests().await
+    }
+
+    async fn prune(&mut self, before: Timestamp) -> Result<u64, LedgerError> {
+        write::prune(&mut self.connection, before).await.map_err(|source| self.failed(source))
+    }
+}

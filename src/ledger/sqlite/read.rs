@@ -1,0 +1,262 @@
+//! What is read from the SQLite ledger: the snapshot for a starting daemon, the history, and requests.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Row, Sqlite};
+
+use super::SqliteLedger;
+use crate::ids::{
+    EntryName, Factory, FactoryName, FiringId, Kind, Nominal, PipelineName, ResourceGroup, RunId,
+    SubscriptionId,
+};
+use crate::ledger::{
+    Answer, Body, HistoryFilter, HistoryRow, Intent, LedgerError, Open, Request, Snapshot, State,
+};
+use crate::schedule::Fingerprint;
+
+/// What stands in a column, read by `parse`, or an error that names the column.
+fn column<T, E: std::fmt::Display>(
+    row: &SqliteRow,
+    what: &'static str,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> Result<T, LedgerError> {
+    let text: &str =
+        row.try_get(what).map_err(|e| LedgerError::Unreadable { what, detail: e.to_string() })?;
+    parse(text).map_err(|e| LedgerError::Unreadable { what, detail: e.to_string() })
+}
+
+fn get<'r, T: sqlx::Decode<'r, Sqlite> + sqlx::Type<Sqlite>>(
+    row: &'r SqliteRow,
+    what: &'static str,
+) -> Result<T, LedgerError> {
+    row.try_get(what).map_err(|e| LedgerError::Unreadable { what, detail: e.to_string() })
+}
+
+fn time(row: &SqliteRow, what: &'static str) -> Result<Timestamp, LedgerError> {
+    optional_time(row, what)?
+        .ok_or(LedgerError::Unreadable { what, detail: "nothing where a time should stand".to_owned() })
+}
+
+fn optional_time(row: &SqliteRow, what: &'static str) -> Result<Option<Timestamp>, LedgerError> {
+    get::<Option<i64>>(row, what)?
+        .map(|ms| {
+            Timestamp::from_millisecond(ms)
+                .map_err(|e| LedgerError::Unreadable { what, detail: e.to_string() })
+        })
+        .transpose()
+}
+
+fn nominal(row: &SqliteRow, what: &'static str) -> Result<Nominal, LedgerError> {
+    let second = get::<i64>(row, what)?;
+    Nominal::from_second(second).ok_or_else(|| LedgerError::Unreadable { what, detail: second.to_string() })
+}
+
+fn number<T: TryFrom<i64>>(row: &SqliteRow, what: &'static str) -> Result<T, LedgerError> {
+    let value = get::<i64>(row, what)?;
+    T::try_from(value).map_err(|_| LedgerError::Unreadable { what, detail: value.to_string() })
+}
+
+fn json<T: serde::de::DeserializeOwned>(row: &SqliteRow, what: &'static str) -> Result<T, LedgerError> {
+    column(row, what, |text| serde_json::from_str(text))
+}
+
+fn word<T>(row: &SqliteRow, what: &'static str, parse: fn(&str) -> Option<T>) -> Result<T, LedgerError> {
+    column(row, what, |text| parse(text).ok_or_else(|| text.to_owned()))
+}
+
+fn intent(row: &SqliteRow) -> Result<Intent, LedgerError> {
+    Ok(Intent {
+        firing_id: column(row, "firing_id", FiringId::parse)?,
+        entry: column(row, "entry", EntryName::new)?,
+        pipeline: column(row, "pipeline", PipelineName::new)?,
+        factory: Factory {
+            subscription: column(row, "subscription", SubscriptionId::new)?,
+            resource_group: column(row, "resource_group", ResourceGroup::new)?,
+            name: column(row, "factory", FactoryName::new)?,
+        },
+        kind: word(row, "kind", Kind::parse)?,
+        nominal: nominal(row, "nominal")?,
+        due: time(row, "due")?,
+        body: Body::new(get(row, "body")?),
+        policy: Arc::new(json(row, "policy")?),
+        schedule_version: get::<&str>(row, "schedule_version")?.into(),
+        planned_at: time(row, "planned_at")?,
+    })
+}
+
+fn open(row: &SqliteRow) -> Result<Open, LedgerError> {
+    Ok(Open {
+        intent: Arc::new(intent(row)?),
+        state: word(row, "state", State::parse)?,
+        attempts: number(row, "attempts")?,
+        counted: number(row, "counted")?,
+        next_at: optional_time(row, "next_at")?,
+        first_sent_at: optional_time(row, "first_sent_at")?,
+        ever_unknown: get(row, "ever_unknown")?,
+    })
+}
+
+fn history_row(row: &SqliteRow) -> Result<HistoryRow, LedgerError> {
+    let (first, last) = (nominal(row, "nominal")?, nominal(row, "last_nominal")?);
+    let skipped: u64 = number(row, "skipped")?;
+    Ok(HistoryRow {
+        entry: get(row, "entry")?,
+        pipeline: get(row, "pipeline")?,
+        factory: get(row, "factory")?,
+        kind: get(row, "kind")?,
+        firing_id: get(row, "firing_id")?,
+        scheduled_time: first.timestamp(),
+        last_scheduled_time: (skipped > 1).then(|| last.timestamp()),
+        count: (skipped > 1).then_some(skipped),
+        due_time: time(row, "due")?,
+        state: get(row, "state")?,
+        reason: get(row, "reason")?,
+        attempts: number(row, "attempts")?,
+        run_id: get(row, "run_id")?,
+        run_status: get(row, "run_status")?,
+        planned_at: time(row, "planned_at")?,
+        accepted_at: optional_time(row, "accepted_at")?,
+        finished_at: optional_time(row, "finished_at")?,
+    })
+}
+
+impl SqliteLedger {
+    async fn rows(&mut self, sql: &'static str) -> Result<Vec<SqliteRow>, LedgerError> {
+        sqlx::query(sql).fetch_all(&mut self.connection).await.map_err(|source| self.failed(source))
+    }
+
+    pub(super) async fn snapshot(&mut self) -> Result<Snapshot, LedgerError> {
+        let mut snapshot = Snapshot::default();
+        for row in self.rows("SELECT name, mark, fingerprint FROM entry").await? {
+            let mark = nominal(&row, "mark")?;
+            let fingerprint = Fingerprint(get(&row, "fingerprint")?);
+            snapshot.marks.insert(column(&row, "name", EntryName::new)?, (mark, fingerprint));
+        }
+        let firings = "SELECT *, EXISTS (SELECT 1 FROM attempt WHERE attempt.firing_id = firing.firing_id \
+             AND outcome = 'unknown') AS ever_unknown FROM firing \
+             WHERE state IN ('planned', 'waiting', 'unknown') ORDER BY due";
+        for row in self.rows(firings).await? {
+            snapshot.open.push(open(&row)?);
+        }
+        for row in self.rows("SELECT factory, takes_our_id FROM factory").await? {
+            snapshot.learned.insert(get(&row, "factory")?, get::<i64>(&row, "takes_our_id")? != 0);
+        }
+        let newest = "SELECT version, text FROM schedule_version ORDER BY loaded_at DESC LIMIT 1";
+        for row in self.rows(newest).await? {
+            let version = get::<&str>(&row, "version")?.into();
+            snapshot.schedule = Some((version, get::<&str>(&row, "text")?.into()));
+        }
+        for row in self.rows("SELECT value FROM note WHERE name = 'clean_stop'").await? {
+            snapshot.clean_stop = get::<&str>(&row, "value")? == "yes";
+        }
+        for row in self.rows("SELECT batch, events FROM announcement ORDER BY batch").await? {
+            snapshot.next_batch = number::<u64>(&row, "batch")? + 1;
+            let events: Vec<_> = json(&row, "events")?;
+            snapshot.unannounced.extend(events);
+        }
+        Ok(snapshot)
+    }
+
+    pub(super) async fn owner_of(
+        &mut self,
+        run: RunId,
+        but: FiringId,
+    ) -> Result<Option<FiringId>, LedgerError> {
+        sqlx::query("SELECT firing_id FROM firing WHERE run_id = ? AND firing_id <> ? LIMIT 1")
+            .bind(run.to_string())
+            .bind(but.to_string())
+            .fetch_optional(&mut self.connection)
+            .await
+            .map_err(|source| self.failed(source))?
+            .map(|row| column(&row, "firing_id", FiringId::parse))
+            .transpose()
+    }
+
+    pub(super) async fn waiting_requests(&mut self) -> Result<Vec<Request>, LedgerError> {
+        let sql = "SELECT request_id, asks FROM request WHERE state = 'waiting' ORDER BY asked_at";
+        self.rows(sql)
+            .await?
+            .iter()
+            .map(|row| Ok(Request { request_id: get(row, "request_id")?, asks: json(row, "asks")? }))
+            .collect()
+    }
+
+    /// Leaves a request for the daemon.
+    ///
+    /// # Errors
+    /// [`LedgerError::Database`].
+    pub async fn ask(&mut self, request: &Request, at: Timestamp) -> Result<(), LedgerError> {
+        let asks = serde_json::to_string(&request.asks)
+            .map_err(|e| LedgerError::Unreadable { what: "asks", detail: e.to_string() })?;
+        sqlx::query("INSERT INTO request (request_id, asked_at, asks, state) VALUES (?, ?, ?, 'waiting')")
+            .bind(&request.request_id)
+            .bind(at.as_millisecond())
+            .bind(asks)
+            .execute(&mut self.connection)
+            .await
+            .map(drop)
+            .map_err(|source| self.failed(source))
+    }
+
+    /// What became of a request so far.
+    ///
+    /// # Errors
+    /// [`LedgerError::Database`], [`LedgerError::Unreadable`].
+    pub async fn answer(&mut self, request_id: &str) -> Result<Option<Answer>, LedgerError> {
+        sqlx::query("SELECT answer FROM request WHERE request_id = ? AND answer IS NOT NULL")
+            .bind(request_id)
+            .fetch_optional(&mut self.connection)
+            .await
+            .map_err(|source| self.failed(source))?
+            .map(|row| json(&row, "answer"))
+            .transpose()
+    }
+
+    /// One firing, as the history shows it, with the last error that the service gave.
+    ///
+    /// # Errors
+    /// [`LedgerError::Database`], [`LedgerError::Unreadable`].
+    pub async fn firing(
+        &mut self,
+        firing: FiringId,
+    ) -> Result<Option<(HistoryRow, Option<String>)>, LedgerError> {
+        sqlx::query(
+            "SELECT *, (SELECT error_message FROM attempt WHERE attempt.firing_id = firing.firing_id \
+             ORDER BY attempt DESC LIMIT 1) AS error_message FROM firing WHERE firing_id = ?",
+        )
+        .bind(firing.to_string())
+        .fetch_optional(&mut self.connection)
+        .await
+        .map_err(|source| self.failed(source))?
+        .map(|row| Ok((history_row(&row)?, get(&row, "error_message")?)))
+        .transpose()
+    }
+
+    /// The history, newest nominal time first.
+    ///
+    /// # Errors
+    /// [`LedgerError::Database`], [`LedgerError::Unreadable`].
+    pub async fn history(&mut self, filter: &HistoryFilter) -> Result<Vec<HistoryRow>, LedgerError> {
+        let mut query: QueryBuilder<Sqlite> = QueryBuilder::new("SELECT * FROM firing WHERE 1 = 1");
+        if let Some(entry) = &filter.entry {
+            query.push(" AND entry = ").push_bind(entry);
+        }
+        if let Some(since) = filter.since {
+            query.push(" AND last_nominal >= ").push_bind(Nominal::at_or_before(since).as_second());
+        }
+        if let Some(state) = filter.state {
+            query.push(" AND state = ").push_bind(state.as_str());
+        }
+        query.push(" ORDER BY nominal DESC, due DESC, entry LIMIT ").push_bind(i64::from(filter.limit));
+        query
+            .build()
+            .fetch_all(&mut self.connection)
+            .await
+            .map_err(|source| self.failed(source))?
+            .iter()
+            .map(history_row)
+            .collect()
+    }
+}

@@ -1,0 +1,247 @@
+//! Makes the engine's batches durable and then announces them, on a thread of its own: no firing waits
+//! for the disk or for whoever reads the log.
+//!
+//! Batches are committed in order, as many at a time as there are (group commit). A ledger that cannot
+//! be written is tried again for as long as it takes; nothing planned meanwhile is armed, since only a
+//! commit arms it.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::clock::Clock;
+use crate::engine::Input;
+use crate::event::{Event, Fields, Level, Name, chain};
+use crate::ids::{FiringId, RunId};
+use crate::ledger::{Batch, Ledger, LedgerError};
+
+/// Writes an event where people read it.
+pub type Announce = Arc<dyn Fn(&Event) + Send + Sync>;
+
+/// Hears that the recorder does its work, or says why it cannot.
+pub type Turned = Arc<dyn Fn() + Send + Sync>;
+
+/// While calls are under way a commit waits this long for more to share it: the answers of a burst
+/// come in faster than a disk syncs.
+const LINGER: Duration = Duration::from_millis(100);
+/// Between two tries of a ledger that cannot be written.
+const RETRY: Duration = Duration::from_secs(1);
+/// Tries between two `ledger.failed` events.
+const REPEAT: u32 = 60;
+/// Batches of one transaction.
+const GROUP: usize = 5_000;
+
+/// What the recorder is asked to do.
+#[derive(Debug)]
+pub enum Job {
+    /// Make this durable.
+    Write(Batch),
+    /// Find out whose run this is.
+    FindOwner(FiringId, RunId),
+    /// Read what people asked for.
+    ReadRequests,
+    /// Remove what was over before this.
+    Prune(Timestamp),
+    /// Only show that jobs are still done.
+    Turn,
+    /// Everything before this job is done; say so.
+    Finish(oneshot::Sender<()>),
+}
+
+/// The sending end of the recorder.
+#[derive(Debug)]
+pub struct Recorder {
+    jobs: mpsc::UnboundedSender<Job>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Recorder {
+    /// Starts the recorder's thread. `in_flight` counts the calls under way; results go to `inputs`.
+    ///
+    /// # Errors
+    /// When the system gives no thread or no event loop for it.
+    pub fn start<L: Ledger + 'static>(
+        ledger: L,
+        clock: Arc<dyn Clock>,
+        announce: Announce,
+        in_flight: Arc<AtomicUsize>,
+        inputs: mpsc::UnboundedSender<Input>,
+        turned: Turned,
+    ) -> std::io::Result<Self> {
+        let (jobs, queue) = mpsc::unbounded_channel();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        let writer = Writer { ledger, clock, announce, in_flight, inputs, turned, queue, announced: None };
+        let thread = std::thread::Builder::new()
+            .name("recorder".to_owned())
+            .spawn(move || runtime.block_on(writer.work()))?;
+        Ok(Self { jobs, thread: Some(thread) })
+    }
+
+    /// Asks for something. Jobs are done in order.
+    pub fn ask(&self, job: Job) {
+        // The recorder ends only after `finish`; a job after that has no one left to tell.
+        let _ = self.jobs.send(job);
+    }
+
+    /// Waits until everything asked for is done, at most `limit`; returns whether it was.
+    pub async fn finish(mut self, limit: Duration) -> bool {
+        let (done, finished) = oneshot::channel();
+        self.ask(Job::Finish(done));
+        let in_time = matches!(tokio::time::timeout(limit, finished).await, Ok(Ok(())));
+        if in_time && let Some(thread) = self.thread.take() {
+            // It has said its last word, so this does not block.
+            let _ = thread.join();
+        }
+        in_time
+    }
+}
+
+struct Writer<L> {
+    ledger: L,
+    clock: Arc<dyn Clock>,
+    announce: Announce,
+    in_flight: Arc<AtomicUsize>,
+    inputs: mpsc::UnboundedSender<Input>,
+    turned: Turned,
+    queue: mpsc::UnboundedReceiver<Job>,
+    /// Announced, but not yet forgotten by the ledger: that shares the next commit.
+    announced: Option<u64>,
+}
+
+impl<L: Ledger> Writer<L> {
+    async fn work(mut self) {
+        let mut next = self.queue.recv().await;
+        while let Some(job) = next.take() {
+            match job {
+                Job::Write(batch) => {
+                    let (group, other) = self.gather(batch).await;
+                    self.write(group).await;
+                    next = other;
+                }
+                Job::FindOwner(firing, run) => self.find_owner(firing, run).await,
+                Job::ReadRequests => self.read_requests().await,
+                Job::Prune(before) => self.prune(before).await,
+                Job::Turn => {}
+                Job::Finish(done) => {
+                    self.write(Vec::new()).await;
+                    let _ = done.send(());
+                    return;
+                }
+            }
+            (self.turned)();
+            if next.is_none() {
+                next = self.queue.recv().await;
+            }
+        }
+    }
+
+    /// Takes what else waits to be written, up to the first other job.
+    async fn gather(&mut self, first: Batch) -> (Vec<Batch>, Option<Job>) {
+        let mut group = vec![first];
+        let linger = tokio::time::sleep(LINGER);
+        tokio::pin!(linger);
+        while group.len() < GROUP {
+            let job = if self.in_flight.load(Ordering::Relaxed) == 0 {
+                self.queue.try_recv().ok()
+            } else {
+                tokio::select! {
+                    biased;
+                    job = self.queue.recv() => job,
+                    () = &mut linger => None,
+                }
+            };
+            match job {
+                Some(Job::Write(batch)) => group.push(batch),
+                other => return (group, other),
+            }
+        }
+        (group, None)
+    }
+
+    /// Writes until it is written, then announces and reports it.
+    async fn write(&mut self, group: Vec<Batch>) {
+        if group.is_empty() && self.announced.is_none() {
+            return;
+        }
+        let mut tries = 0_u32;
+        let refused = loop {
+            match self.ledger.write(&group, self.announced).await {
+                Ok(refused) => break refused,
+                Err(error) => self.failed(&error, tries).await,
+            }
+            tries = tries.saturating_add(1);
+        };
+        self.announced = None;
+        self.report(group, &refused);
+    }
+
+    fn report(&mut self, group: Vec<Batch>, refused: &HashSet<FiringId>) {
+        for batch in group {
+            // Arming comes before talking: a slow log must not make a firing late.
+            let _ = self.inputs.send(Input::Committed(batch.id, refused.clone()));
+            for event in &batch.events {
+                (self.announce)(event);
+            }
+            self.announced = Some(batch.id);
+        }
+    }
+
+    async fn failed(&self, error: &LedgerError, tries: u32) {
+        if tries.is_multiple_of(REPEAT) {
+            let fields = Fields { error_message: Some(chain(error)), ..Fields::default() };
+            let message = "the ledger cannot be written; nothing new is started until it can";
+            (self.announce)(&Event::new(Level::Error, Name::LedgerFailed, message, fields));
+        }
+        // A failure that is said is a turn: restarting the daemon would not mend the disk.
+        (self.turned)();
+        tokio::time::sleep(RETRY).await;
+    }
+
+    async fn find_owner(&mut self, firing: FiringId, run: RunId) {
+        let mut tries = 0;
+        loop {
+            match self.ledger.owner(run, firing).await {
+                Ok(owner) => {
+                    let _ = self.inputs.send(Input::Owned(firing, owner));
+                    return;
+                }
+                Err(error) => self.failed(&error, tries).await,
+            }
+            tries += 1;
+        }
+    }
+
+    async fn read_requests(&mut self) {
+        match self.ledger.requests().await {
+            Ok(requests) if requests.is_empty() => {}
+            Ok(requests) => {
+                let _ = self.inputs.send(Input::Asked(requests));
+            }
+            Err(error) => self.failed(&error, 0).await,
+        }
+        // An idle daemon forgets here what it has announced.
+        self.write(Vec::new()).await;
+    }
+
+    async fn prune(&mut self, before: Timestamp) {
+        let started = self.clock.now().boot;
+        match self.ledger.prune(before).await {
+            Ok(0) => {}
+            Ok(removed) => {
+                let fields = Fields {
+                    count: Some(removed),
+                    duration_ms: u64::try_from((self.clock.now().boot - started).as_millis()).ok(),
+                    ..Fields::default()
+                };
+                let message = format!("removed {removed} firings that were older than the retention");
+                (self.announce)(&Event::new(Level::Info, Name::LedgerPruned, message, fields));
+            }
+            Err(error) => self.failed(&error, 0).await,
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! What the service manager is told: ready, reloading, stopping, a line of status, and that the daemon
+//! is alive. The only file that names sd-notify. Without a service manager nothing is said.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+
+/// Between two looks at nothing, when there is no watchdog.
+const NEVER: Duration = Duration::from_secs(86_400);
+
+/// The service manager's ear.
+#[derive(Debug, Clone, Default)]
+pub struct Notifier {
+    watchdog: Option<Duration>,
+    /// The daemon's loop turned; the recorder has not yet.
+    asked: Arc<AtomicBool>,
+}
+
+impl Notifier {
+    /// The service manager that started this process, if one did (`NOTIFY_SOCKET`, `WATCHDOG_USEC`).
+    #[must_use]
+    pub fn from_environment() -> Self {
+        Self { watchdog: sd_notify::watchdog_enabled(), asked: Arc::default() }
+    }
+
+    /// The schedule is loaded and in force.
+    pub fn ready(&self) {
+        tell(&[NotifyState::Ready]);
+    }
+
+    /// The schedule is being read again; [`Notifier::ready`] ends it.
+    pub fn reloading(&self) {
+        match NotifyState::monotonic_usec_now() {
+            Ok(now) => tell(&[NotifyState::Reloading, now]),
+            Err(_) => tell(&[NotifyState::Reloading]),
+        }
+    }
+
+    /// The daemon is on its way out.
+    pub fn stopping(&self) {
+        tell(&[NotifyState::Stopping]);
+    }
+
+    /// The line that `systemctl status` shows.
+    pub fn status(&self, line: &str) {
+        let line: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        tell(&[NotifyState::Status(&line)]);
+    }
+
+    /// How often [`Notifier::loop_turned`] wants to be called: three times within the watchdog's limit.
+    #[must_use]
+    pub fn watchdog_period(&self) -> Duration {
+        self.watchdog.map_or(NEVER, |limit| limit / 3)
+    }
+
+    /// The daemon's loop turns.
+    pub fn loop_turned(&self) {
+        self.asked.store(true, Ordering::Relaxed);
+    }
+
+    /// The recorder turns too, or has told why it cannot: only both together show that the daemon is alive.
+    pub fn recorder_turned(&self) {
+        if self.asked.swap(false, Ordering::Relaxed) && self.watchdog.is_some() {
+            tell(&[NotifyState::Watchdog]);
+        }
+    }
+}
+
+fn tell(states: &[NotifyState<'_>]) {
+    // A service manager that does not listen will act on its own; there is nobody else to tell.
+    let _ = sd_notify::notify(states);
+}
