@@ -95,6 +95,7 @@ fn cron(collector: &mut Collector<'_>, path: &str, key: &str, text: &str) -> Opt
 }
 
 fn mapping(collector: &mut Collector<'_>, path: &str, value: Value, zone: &Zone) -> Option<Rule> {
+    let noted = collector.found.len();
     let raw: raw::Rule = collector.section(path, value)?;
     let zone = collector.zone(path, raw.timezone).unwrap_or_else(|| zone.clone());
     let start = time(collector, path, "start", raw.start, &zone);
@@ -106,7 +107,10 @@ fn mapping(collector: &mut Collector<'_>, path: &str, value: Value, zone: &Zone)
     }
     let forms = [raw.cron.is_some(), raw.every.is_some(), raw.at.is_some()];
     if forms.iter().filter(|given| **given).count() != 1 {
-        collector.wrong(path, "", "must have exactly one of `cron`, `every` and `at`");
+        // A misspelt key is said already.
+        if collector.found.len() == noted {
+            collector.wrong(path, "", "must have exactly one of `cron`, `every` and `at`");
+        }
         return None;
     }
     if raw.every.is_none() && (raw.offset.is_some() || raw.anchor.is_some()) {

@@ -10,6 +10,9 @@ mod problem;
 mod raw;
 mod value;
 
+#[cfg(test)]
+mod tests;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;

@@ -10,7 +10,7 @@ use super::{Action, Attempted, Engine, Live, Timer, announce};
 use crate::azure::outcome::{FoundRun, Look, Outcome, Refusal};
 use crate::clock::Now;
 use crate::config::OnUnknown;
-use crate::ids::{FiringId, RunId};
+use crate::ids::{FiringId, Kind, RunId};
 use crate::ledger::{Attempt, Intent, Reason, Record, State};
 
 /// Between two tries when there is no token; a token that comes earlier ends the wait.
@@ -220,6 +220,10 @@ impl Engine {
 
     /// There is no token: nobody is sent for a while, or until one comes.
     fn no_token(&mut self, firing: FiringId, now: Now) {
+        if self.live.get(&firing).is_some_and(|live| live.intent.kind == Kind::Manual) {
+            // A person waits, and can ask again.
+            return self.reject_after(firing, Reason::NoToken, now.wall, None);
+        }
         let until = Self::later(now.wall, NO_TOKEN_WAIT);
         self.no_token_until = Some(until);
         self.set_timer(until, Timer::Token);
@@ -317,15 +321,17 @@ impl Engine {
             let rest = policy.settle.saturating_sub(waited);
             return self.look_in(firing, rest, now);
         }
+        let rejection = doubt.rejection.take();
+        // An id that the service may not have taken proves nothing by being absent. Of an attempt that is
+        // only possible (after a crash) we believe the absence until an answer showed otherwise.
+        let takes_our_id = self.learned.get(&live.intent.factory.key()).copied();
+        if !takes_our_id.unwrap_or(!doubt.sent) {
+            return self.hold(firing, Reason::CannotDecide, None, now.wall);
+        }
         if !doubt.sent {
             // Found after a crash, and never sent: it goes back through the gate.
             live.doubt = None;
             return if live.attempts == 0 { self.pass_gate(firing, now) } else { self.make_ready(firing) };
-        }
-        let rejection = doubt.rejection.take();
-        // An id that the service may not have taken proves nothing by being absent.
-        if self.learned.get(&live.intent.factory.key()) != Some(&true) {
-            return self.hold(firing, Reason::CannotDecide, None, now.wall);
         }
         if let Some((reason, refusal)) = rejection {
             return self.reject(firing, reason, Some(&refusal), now.wall, None);

@@ -53,10 +53,8 @@ impl Cron {
         refuse_foreign_forms(text)?;
         let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build();
         let parsed = parser.parse(text).map_err(|error| {
-            ScheduleError::Cron(format!(
-                "'{text}' is not a cron expression: {}",
-                in_words(&error.to_string())
-            ))
+            let why = wrong_field(&parser, text).unwrap_or_else(|| in_words(&error.to_string()));
+            ScheduleError::Cron(format!("'{text}' is not a cron expression: {why}"))
         })?;
         let pattern = &parsed.pattern;
         let bits =
@@ -229,6 +227,25 @@ fn refuse_foreign_forms(text: &str) -> Result<(), ScheduleError> {
         ));
     }
     Ok(())
+}
+
+/// The first field that is wrong by itself, and what it may hold.
+fn wrong_field(parser: &CronParser, text: &str) -> Option<String> {
+    const FIELDS: [(&str, &str); 6] = [
+        ("second", "0-59"),
+        ("minute", "0-59"),
+        ("hour", "0-23"),
+        ("day of the month", "1-31, L, W"),
+        ("month", "1-12 or JAN-DEC"),
+        ("weekday", "0-7 or SUN-SAT, L, #"),
+    ];
+    let fields: Vec<&str> = text.split_whitespace().collect();
+    let known = FIELDS.get(FIELDS.len().checked_sub(fields.len())?..)?;
+    known.iter().zip(&fields).enumerate().find_map(|(place, ((name, holds), field))| {
+        let mut alone = vec!["*"; fields.len()];
+        alone[place] = field;
+        parser.parse(&alone.join(" ")).is_err().then(|| format!("the {name} is '{field}', which is not of {holds}"))
+    })
 }
 
 /// croner's words as a fragment.
