@@ -9,7 +9,7 @@ use super::entry::Keys;
 use super::raw;
 use super::value::{Moment, duration};
 use crate::ids::Nominal;
-use crate::schedule::{Calendar, CalendarSpec, Cron, Every, Form, Rule, Zone};
+use crate::schedule::{Calendar, CalendarSpec, Every, Form, Rule, Zone};
 
 /// Reads the calendar of an entry: its `schedule`, within the keys of the entry and the defaults.
 pub(super) fn read(
@@ -69,7 +69,7 @@ fn bound(
 fn rule(collector: &mut Collector<'_>, path: &str, value: Value, zone: &Zone) -> Option<Rule> {
     match value {
         Value::String(text) => {
-            let form = cron(collector, path, "", &text)?;
+            let form = Form::Cron(collector.cron(path, "", &text)?);
             Some(Rule { form, zone: zone.clone(), start: None, end: None })
         }
         value @ Value::Object(_) => mapping(collector, path, value, zone),
@@ -79,16 +79,6 @@ fn rule(collector: &mut Collector<'_>, path: &str, value: Value, zone: &Zone) ->
                 kind(&other)
             );
             collector.wrong(path, "", message);
-            None
-        }
-    }
-}
-
-fn cron(collector: &mut Collector<'_>, path: &str, key: &str, text: &str) -> Option<Form> {
-    match Cron::parse(text) {
-        Ok(cron) => Some(Form::Cron(cron)),
-        Err(error) => {
-            collector.wrong(path, key, error.to_string());
             None
         }
     }
@@ -131,7 +121,7 @@ fn mapping(collector: &mut Collector<'_>, path: &str, value: Value, zone: &Zone)
         Form::At(instants(collector, &join(path, "at"), at, &zone)?)
     } else {
         let text = collector.take(path, "cron", raw.cron)?;
-        cron(collector, path, "cron", &text)?
+        Form::Cron(collector.cron(path, "cron", &text)?)
     };
     Some(Rule { form, zone, start, end })
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::problem::Found;
 use super::raw::{Field, Section};
-use crate::schedule::Zone;
+use crate::schedule::{Cron, Zone};
 
 /// How alike two words must be for one to be suggested for the other.
 const ALIKE: f64 = 0.8;
@@ -20,6 +20,7 @@ pub(super) struct Collector<'a> {
     environment: &'a dyn Fn(&str) -> Option<String>,
     keys: HashMap<TypeId, Rc<[String]>>,
     zones: HashMap<String, Result<Zone, String>>,
+    crons: HashMap<String, Result<Cron, String>>,
 }
 
 /// The path of a key under `path`.
@@ -33,7 +34,13 @@ pub(super) fn join(path: &str, key: &str) -> String {
 
 impl<'a> Collector<'a> {
     pub(super) fn new(environment: &'a dyn Fn(&str) -> Option<String>) -> Self {
-        Self { found: Vec::new(), environment, keys: HashMap::new(), zones: HashMap::new() }
+        Self {
+            found: Vec::new(),
+            environment,
+            keys: HashMap::new(),
+            zones: HashMap::new(),
+            crons: HashMap::new(),
+        }
     }
 
     pub(super) fn environment(&self, name: &str) -> Option<String> {
@@ -110,6 +117,18 @@ impl<'a> Collector<'a> {
             .or_insert_with_key(|name| Zone::parse(name).map_err(|error| error.to_string()))
             .clone();
         zone.map_err(|message| self.wrong(path, "timezone", message)).ok()
+    }
+
+    /// A cron expression; large files hold the same one many times.
+    pub(super) fn cron(&mut self, path: &str, key: &str, text: &str) -> Option<Cron> {
+        let cron = match self.crons.get(text) {
+            Some(known) => known.clone(),
+            None => {
+                let read = Cron::parse(text).map_err(|error| error.to_string());
+                self.crons.entry(text.to_owned()).or_insert(read).clone()
+            }
+        };
+        cron.map_err(|message| self.wrong(path, key, message)).ok()
     }
 
     /// A value that must be there.

@@ -25,7 +25,8 @@ fn with_azure(rest: &str) -> Result<Settings, Problems> {
 /// Reads one entry with these lines.
 fn entry(lines: &str) -> Result<Arc<Entry>, Problems> {
     let lines = lines.replace('\n', "\n    ");
-    let text = format!("pipelines:\n  - name: a\n    pipeline: P\n    schedule: \"30 2 * * *\"\n    {lines}\n");
+    let text =
+        format!("pipelines:\n  - name: a\n    pipeline: P\n    schedule: \"30 2 * * *\"\n    {lines}\n");
     with_azure(&text).map(|settings| Arc::clone(&settings.entries[0]))
 }
 
@@ -125,8 +126,10 @@ pipelines:
 ",
     )
     .unwrap_err();
-    let lines: Vec<String> =
-        problems.iter().map(|p| format!("{}:{}:{} {} {}", p.file, p.line, p.column, p.path, p.message)).collect();
+    let lines: Vec<String> = problems
+        .iter()
+        .map(|p| format!("{}:{}:{} {} {}", p.file, p.line, p.column, p.path, p.message))
+        .collect();
     let wanted = [
         ("s.yaml:8:22 daemon.heartbeat", "expected a string"),
         ("s.yaml:8:25 daemon.horizont", "unknown key `horizont`"),
@@ -142,7 +145,9 @@ pipelines:
         assert!(line.starts_with(place) && line.contains(words), "{line}\nshould be {place} … {words}");
     }
     assert!(problems.to_string().contains("unknown key `retrys`; did you mean `retry`?"));
-    assert!(problems.to_string().contains("  14 |     retrys: {}\n     |     ^\n  key path: pipelines[0].retrys"));
+    assert!(
+        problems.to_string().contains("  14 |     retrys: {}\n     |     ^\n  key path: pipelines[0].retrys")
+    );
 }
 
 #[test]
@@ -165,7 +170,11 @@ fn what_is_no_plain_yaml_gets_a_clear_error() {
     let said = |text: &str| problem(read(text));
     assert!(said("").contains("the file is empty"));
     assert!(said("# only a comment\n\n").contains("the file is empty"));
-    assert!(said("azure:\n\ttenant_id: x\n").starts_with("s.yaml:2:1: "), "{}", said("azure:\n\ttenant_id: x\n"));
+    assert!(
+        said("azure:\n\ttenant_id: x\n").starts_with("s.yaml:2:1: "),
+        "{}",
+        said("azure:\n\ttenant_id: x\n")
+    );
     assert!(said("azure:\n\ttenant_id: x\n").contains("not tabs"));
     assert!(said("a: 1\na: 2\n").contains("the key `a` stands twice"));
     assert!(said("a: 99999999999999999999999\n").contains("beyond 64 bits"));
@@ -215,7 +224,8 @@ fn a_secret_in_the_file_is_refused_and_never_shown() {
     ] {
         let text = AZURE.replace("client_secret: { credential: client-secret }", &inline);
         let problems = read(&format!("{text}pipelines: []\n")).unwrap_err();
-        let shown = format!("{problems} {}", serde_json::to_string(&problems.iter().collect::<Vec<_>>()).unwrap());
+        let shown =
+            format!("{problems} {}", serde_json::to_string(&problems.iter().collect::<Vec<_>>()).unwrap());
         assert!(!shown.contains(canary), "{shown}");
         assert!(shown.contains("azure.client_secret"), "{shown}");
     }
@@ -285,7 +295,8 @@ fn defaults_hold_only_what_entries_can_share() {
 
 #[test]
 fn the_ledger_is_named_by_an_absolute_path() {
-    let path = |named: &str| with_azure(&format!("ledger: {named}\npipelines: []\n")).map(|s| s.ledger.unwrap());
+    let path =
+        |named: &str| with_azure(&format!("ledger: {named}\npipelines: []\n")).map(|s| s.ledger.unwrap());
     assert_eq!(path("sqlite:///var/lib/x/ledger.db").unwrap(), PathBuf::from("/var/lib/x/ledger.db"));
     assert_eq!(path("/srv/ledger.db").unwrap(), PathBuf::from("/srv/ledger.db"));
     assert!(problem(path("ledger.db")).contains("sqlite:///"));

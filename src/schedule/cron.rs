@@ -244,7 +244,10 @@ fn wrong_field(parser: &CronParser, text: &str) -> Option<String> {
     known.iter().zip(&fields).enumerate().find_map(|(place, ((name, holds), field))| {
         let mut alone = vec!["*"; fields.len()];
         alone[place] = field;
-        parser.parse(&alone.join(" ")).is_err().then(|| format!("the {name} is '{field}', which is not of {holds}"))
+        parser
+            .parse(&alone.join(" "))
+            .is_err()
+            .then(|| format!("the {name} is '{field}', which is not of {holds}"))
     })
 }
 

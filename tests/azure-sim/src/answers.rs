@@ -1,0 +1,97 @@
+//! The shapes of answers.
+
+use http_body_util::Full;
+use hyper::Response;
+use hyper::body::Bytes;
+use hyper::header::{HeaderName, HeaderValue};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::seen::Run;
+
+/// An answer.
+#[derive(Debug, Clone)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(&'static str, String)>,
+    pub(crate) body: String,
+}
+
+impl Reply {
+    /// A JSON body, with the ids that ARM gives every answer.
+    pub(crate) fn json(status: u16, body: &impl Serialize) -> Self {
+        let id = uuid::Uuid::new_v4().to_string();
+        Self {
+            status,
+            headers: vec![("x-ms-request-id", id.clone()), ("x-ms-correlation-request-id", id)],
+            body: serde_json::to_string(body).unwrap_or_default(),
+        }
+    }
+
+    /// An error in ARM's shape.
+    pub(crate) fn arm_error(status: u16, code: &str, message: &str) -> Self {
+        Self::json(status, &json!({ "error": { "code": code, "message": message } }))
+    }
+
+    pub(crate) fn into_response(self) -> Result<Response<Full<Bytes>>, hyper::http::Error> {
+        let kind = if self.body.starts_with(['{', '[', '"']) {
+            "application/json; charset=utf-8"
+        } else {
+            "text/html"
+        };
+        let mut response = Response::builder().status(self.status).header("content-type", kind);
+        if let Some(headers) = response.headers_mut() {
+            for (name, value) in self.headers {
+                if let Ok(value) = HeaderValue::from_str(&value) {
+                    headers.insert(HeaderName::from_static(name), value);
+                }
+            }
+        }
+        response.body(Full::new(Bytes::from(self.body)))
+    }
+}
+
+/// A run as GET and the query show it (recorded exchange: "TestRunV2").
+pub(crate) fn pipeline_run(run: &Run, redact: bool) -> Value {
+    let ended = matches!(run.status.as_str(), "Succeeded" | "Failed" | "Cancelled");
+    let started = format!("{:.7}", run.arrived_at);
+    let ends = ended.then(|| format!("{:.7}", run.arrived_at + std::time::Duration::from_secs(5)));
+    let path = format!(
+        "/SUBSCRIPTIONS/{}/RESOURCEGROUPS/{}/PROVIDERS/MICROSOFT.DATAFACTORY/FACTORIES/{}/pipelineruns/{}",
+        run.subscription.to_uppercase(),
+        run.resource_group.to_uppercase(),
+        run.factory.to_uppercase(),
+        run.run_id
+    );
+    json!({
+        "id": path,
+        "runId": run.run_id,
+        "debugRunId": null,
+        "runGroupId": run.run_id,
+        "pipelineName": run.pipeline,
+        "parameters": shown(&run.parameters, redact),
+        "invokedBy": { "id": "00000000000000000000000000000000", "name": "Manual", "invokedByType": "Manual" },
+        "runStart": started,
+        "runEnd": ends,
+        "durationInMs": ended.then_some(5_000),
+        "status": run.status,
+        "message": if run.status == "Queued" { Value::Null } else { json!("") },
+        "lastUpdated": ends.clone().unwrap_or(started),
+        "annotations": [],
+        "runDimension": {},
+        "isLatest": true,
+    })
+}
+
+/// Parameters as the service shows them: every value is text, lists and objects as JSON text.
+fn shown(parameters: &Value, redact: bool) -> Value {
+    let text = |value: &Value| match value {
+        _ if redact => json!("**********"),
+        Value::String(text) => json!(text),
+        Value::Null => Value::Null,
+        other => json!(other.to_string()),
+    };
+    let fields =
+        parameters.as_object().map(|fields| fields.iter().map(|(k, v)| (k.clone(), text(v))).collect());
+    Value::Object(fields.unwrap_or_default())
+}

@@ -1,0 +1,239 @@
+//! The switches: what the stand-in expects, and how it misbehaves. All can be changed while it runs.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::route::Operation;
+
+/// What the stand-in expects, and how it misbehaves.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Switches {
+    /// The only client that is known.
+    pub client_id: String,
+    /// Its secret.
+    pub client_secret: String,
+    /// The only tenant; empty: any.
+    pub tenant: String,
+    /// How long tokens are good for.
+    pub token_lifetime_secs: u64,
+    /// The `refresh_in` of tokens, if they have one.
+    pub token_refresh_in: Option<u64>,
+    /// How the token endpoint fails.
+    pub token_endpoint_down: TokenEndpointDown,
+    /// How long the token endpoint takes.
+    pub token_delay_ms: u64,
+    /// The token endpoint refuses everybody with this error number.
+    pub aadsts: Option<u32>,
+    /// The ids of runs.
+    pub run_id_mode: RunIdMode,
+    /// What a second createRun with a known request id gets.
+    pub repeated_id: RepeatedId,
+    /// The pipelines that exist, with the types of their parameters; `None`: any.
+    pub pipelines: Option<BTreeMap<String, BTreeMap<String, PipelineParameter>>>,
+    /// The factories that exist; `None`: any.
+    pub factories: Option<Vec<String>>,
+    /// How long createRun takes, after the run was made.
+    pub create_run_delay_ms: u64,
+    /// Faults, the first that fits is used.
+    pub faults: Vec<Fault>,
+    /// How long after its start a run is visible to GET by id.
+    pub get_visible_after_ms: u64,
+    /// How long after its start a run is visible to the query.
+    pub query_visible_after_ms: u64,
+    /// Throttling of createRun.
+    pub bucket: Option<Bucket>,
+    /// Whether the values of parameters are hidden in answers.
+    pub redact_parameters: bool,
+}
+
+impl Default for Switches {
+    fn default() -> Self {
+        Self {
+            client_id: "6731de76-14a6-49ae-97bc-6eba6914391e".to_owned(),
+            client_secret: "secret".to_owned(),
+            tenant: String::new(),
+            token_lifetime_secs: 3_599,
+            token_refresh_in: None,
+            token_endpoint_down: TokenEndpointDown::None,
+            token_delay_ms: 0,
+            aadsts: None,
+            run_id_mode: RunIdMode::Ours,
+            repeated_id: RepeatedId::SameRun,
+            pipelines: None,
+            factories: None,
+            create_run_delay_ms: 0,
+            faults: Vec::new(),
+            get_visible_after_ms: 0,
+            query_visible_after_ms: 0,
+            bucket: None,
+            redact_parameters: false,
+        }
+    }
+}
+
+/// How the token endpoint fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenEndpointDown {
+    /// It works.
+    None,
+    /// It answers with this status.
+    Status(u16),
+    /// It cuts the connection.
+    Reset,
+    /// It never answers.
+    Hang,
+}
+
+/// The ids of runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunIdMode {
+    /// The caller's request id, as in all recorded exchanges.
+    Ours,
+    /// A fresh one.
+    Own,
+    /// Always this one.
+    Fixed(String),
+}
+
+/// What a second createRun with a known request id gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RepeatedId {
+    /// The run that the first one made.
+    SameRun,
+    /// A second run, with an id of its own.
+    NewRun,
+    /// 409.
+    Conflict,
+}
+
+/// A parameter that a pipeline declares.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PipelineParameter {
+    /// String, Int, Float, Bool, Array, Object or `SecureString`.
+    #[serde(rename = "type")]
+    pub kind: String,
+}
+
+/// A fault.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Fault {
+    /// What it happens to.
+    pub operation: Operation,
+    /// Only for this pipeline.
+    #[serde(default)]
+    pub pipeline: Option<String>,
+    /// How many times; `None`: always.
+    #[serde(default)]
+    pub times: Option<u32>,
+    /// How many are spared first.
+    #[serde(default)]
+    pub after: u32,
+    /// What happens.
+    pub effect: Effect,
+}
+
+impl Fault {
+    /// A fault that always happens to an operation.
+    #[must_use]
+    pub fn always(operation: Operation, effect: Effect) -> Self {
+        Self { operation, pipeline: None, times: None, after: 0, effect }
+    }
+
+    /// The same, only so many times.
+    #[must_use]
+    pub fn times(self, times: u32) -> Self {
+        Self { times: Some(times), ..self }
+    }
+
+    /// The same, only for this pipeline.
+    #[must_use]
+    pub fn of(self, pipeline: &str) -> Self {
+        Self { pipeline: Some(pipeline.to_owned()), ..self }
+    }
+}
+
+/// What happens to a request.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    /// An error answer.
+    Status {
+        /// Its status.
+        status: u16,
+        /// ARM's error code.
+        code: String,
+        /// Its message.
+        message: String,
+        /// The header, to the letter.
+        #[serde(default)]
+        retry_after: Option<String>,
+        /// Another body than ARM's.
+        #[serde(default)]
+        body: Option<String>,
+        /// Whether the work is done all the same.
+        #[serde(default)]
+        commit: bool,
+    },
+    /// The connection is cut, and nothing was done.
+    ResetBefore,
+    /// The work is done, and the connection is cut.
+    ResetAfter,
+    /// Never an answer.
+    Hang {
+        /// Whether the work is done.
+        commit: bool,
+    },
+    /// An answer that comes late.
+    Slow {
+        /// How late.
+        ms: u64,
+        /// Whether the work is done before or after the wait.
+        commit_first: bool,
+    },
+    /// 200, with this text as the run's id.
+    RunId(String),
+    /// 200, with this body.
+    Body(String),
+}
+
+impl Effect {
+    /// An error answer in ARM's shape; nothing is done.
+    #[must_use]
+    pub fn error(status: u16, code: &str, message: &str) -> Self {
+        Self::Status {
+            status,
+            code: code.to_owned(),
+            message: message.to_owned(),
+            retry_after: None,
+            body: None,
+            commit: false,
+        }
+    }
+
+    /// A 429 with this `Retry-After`.
+    #[must_use]
+    pub fn throttled(retry_after: &str) -> Self {
+        Self::Status {
+            status: 429,
+            code: "SubscriptionRequestsThrottled".to_owned(),
+            message: "Number of write requests for subscription exceeded the limit.".to_owned(),
+            retry_after: Some(retry_after.to_owned()),
+            body: None,
+            commit: false,
+        }
+    }
+}
+
+/// Throttling of createRun: a token bucket for each subscription (ARM limits page).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Bucket {
+    /// How many calls it holds.
+    pub capacity: f64,
+    /// How many come back each second.
+    pub refill_per_sec: f64,
+}

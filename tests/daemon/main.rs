@@ -1,0 +1,15 @@
+//! The program as its users meet it: the real binary, against the stand-in for Azure.
+
+#![expect(clippy::disallowed_methods, reason = "a test of a whole process measures real time")]
+
+mod answers;
+mod bad_input;
+mod certificate;
+mod commands;
+mod examples;
+mod main_job;
+mod parameters;
+mod process;
+mod reload;
+mod restart;
+mod token;
