@@ -310,7 +310,7 @@ pub(super) struct Entry {
     /// Data Factory's name of the pipeline.
     pub(super) pipeline: Option<Field<String>>,
     /// A cron expression, or a mapping with `cron`, `every` or `at`, or a list of them.
-    #[schemars(with = "Schedule")]
+    #[schemars(with = "Option<Schedule>")]
     pub(super) schedule: Option<Value>,
     /// IANA name of the zone in which times are meant. Default: UTC.
     pub(super) timezone: Option<Field<String>>,
@@ -461,5 +461,10 @@ impl Section for Retry {}
 /// The JSON Schema of a schedule file.
 #[must_use]
 pub fn schema() -> Value {
-    schemars::schema_for!(File).to_value()
+    let mut schema = schemars::schema_for!(File).to_value();
+    // `defaults:` has the same keys and needs none of them; an entry needs two.
+    if let Some(items) = schema.pointer_mut("/properties/pipelines/items").and_then(Value::as_object_mut) {
+        items.insert("required".to_owned(), serde_json::json!(["pipeline", "schedule"]));
+    }
+    schema
 }

@@ -412,8 +412,10 @@ impl Daemon {
                             return self.reject(Rejection::of(&self.outside.config, "azure: cannot be used"));
                         }
                     }
-                    self.keep_token();
                 }
+                // A person has changed something: what was refused before may be granted now.
+                self.client.token().try_again();
+                self.keep_token();
                 self.settings = loaded.settings;
                 self.rejected = None;
                 self.feed(Input::Reload(loaded.schedule));

@@ -115,6 +115,8 @@ pub struct Engine {
     learned: HashMap<String, bool>,
     /// Runs named by answers whose acceptance is not durable yet.
     claims: HashMap<RunId, FiringId>,
+    /// Requests that were carried out or refused.
+    answered_requests: HashSet<String>,
     next_batch: u64,
     /// The batch that makes a plan durable; there is never a second one under way.
     planning: Option<u64>,

@@ -206,12 +206,16 @@ impl Engine {
             return;
         }
         for request in requests {
-            let Asks::Fire { entry, parameters, scheduled_time } = request.asks;
+            // A slow ledger may show a request again before its answer is durable.
+            if !self.answered_requests.insert(request.request_id.clone()) {
+                continue;
+            }
+            let Asks::Fire { entry, parameters, scheduled_time } = request.asks.clone();
             let answer = match self.fire(&entry, parameters, scheduled_time, now) {
                 Ok(firing) => Answer::Firing(firing),
                 Err(why) => Answer::Refused(why),
             };
-            self.records.push(Record::Answered { request_id: request.request_id, answer });
+            self.records.push(Record::Answered { request: Box::new(request), answer, at: now.wall });
         }
     }
 

@@ -1,6 +1,6 @@
 //! How the engine begins: from a schedule and what the ledger remembers.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::live::{Live, Phase};
@@ -25,6 +25,7 @@ impl Engine {
             no_token_until: None,
             learned: snapshot.learned.clone(),
             claims: HashMap::new(),
+            answered_requests: HashSet::new(),
             next_batch: snapshot.next_batch,
             planning: None,
             reloading: None,

@@ -245,10 +245,12 @@ pub enum Record {
     },
     /// A request was carried out or refused.
     Answered {
-        /// The request.
-        request_id: String,
+        /// The request. It need not have been in the ledger before.
+        request: Box<Request>,
         /// What it led to: a firing's id, or why not.
         answer: Answer,
+        /// When.
+        at: Timestamp,
     },
     /// Whether the daemon stopped with nothing under way.
     CleanStop(bool),

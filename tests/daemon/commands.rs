@@ -194,7 +194,7 @@ fn fire_without_a_daemon_does_the_work_itself() {
         "--param",
         "n=7",
         "--param",
-        "t={{ not a template }}",
+        "t='{{ not a template }}'",
         "--scheduled-time",
         "2026-02-03T10:00:00Z",
         "--format",
@@ -242,7 +242,7 @@ fn fire_ends_with_the_exit_code_of_what_happened() {
         place.run(&["fire", "nightly"])
     };
     let refused = fault(Effect::error(403, "AuthorizationFailed", "no right to do this"));
-    assert_eq!(refused.status.code(), Some(77));
+    assert_eq!(refused.status.code(), Some(77), "{} {}", results(&refused), errors(&refused));
     assert!(results(&refused).contains("no right to do this"), "{}", results(&refused));
     let place = Place::new();
     place.write(TWO);

@@ -134,14 +134,17 @@ impl Writer<'_> {
             .execute(&mut *self.connection)
             .await
             .map(drop),
-            Record::Answered { request_id, answer } => {
-                sqlx::query("UPDATE request SET state = 'done', answer = ? WHERE request_id = ?")
-                    .bind(to_json(answer)?)
-                    .bind(request_id)
-                    .execute(&mut *self.connection)
-                    .await
-                    .map(drop)
-            }
+            Record::Answered { request, answer, at } => sqlx::query(
+                "INSERT INTO request (request_id, asked_at, asks, state, answer) VALUES (?, ?, ?, 'done', ?) \
+                 ON CONFLICT (request_id) DO UPDATE SET state = excluded.state, answer = excluded.answer",
+            )
+            .bind(&request.request_id)
+            .bind(at.as_millisecond())
+            .bind(to_json(&request.asks)?)
+            .bind(to_json(answer)?)
+            .execute(&mut *self.connection)
+            .await
+            .map(drop),
             Record::CleanStop(clean) => sqlx::query(
                 "INSERT INTO note (name, value) VALUES ('clean_stop', ?) \
                  ON CONFLICT (name) DO UPDATE SET value = excluded.value",
