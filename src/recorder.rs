@@ -28,7 +28,7 @@ pub type Turned = Arc<dyn Fn() + Send + Sync>;
 
 /// While calls are under way a commit waits this long for more to share it: the answers of a burst
 /// come in faster than a disk syncs.
-const LINGER: Duration = Duration::from_millis(100);
+const LINGER: Duration = Duration::from_millis(250);
 /// Between two tries of a ledger that cannot be written.
 const RETRY: Duration = Duration::from_secs(1);
 /// Tries between two `ledger.failed` events.

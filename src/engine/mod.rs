@@ -106,6 +106,8 @@ pub struct Engine {
     random: Random,
     plan: Plan,
     live: HashMap<FiringId, Live>,
+    /// The firings whose intents are on their way to the ledger, by batch.
+    committing: HashMap<u64, Vec<FiringId>>,
     timers: BTreeSet<(Timestamp, Timer)>,
     ready: Ready,
     in_flight: usize,
@@ -290,14 +292,14 @@ impl Engine {
         }
         if self.planning == Some(batch) {
             self.planning = None;
+            // What did not fit into the slice.
+            self.plan_ahead(now);
         }
-        let durable: Vec<FiringId> = self
-            .live
-            .iter()
-            .filter(|(_, live)| live.phase == Phase::Committing(batch))
-            .map(|(firing, _)| *firing)
-            .collect();
-        for firing in durable {
+        for firing in self.committing.remove(&batch).unwrap_or_default() {
+            // A reload may have taken it back, or planned it anew, in the meantime.
+            if self.live.get(&firing).is_none_or(|live| live.phase != Phase::Committing(batch)) {
+                continue;
+            }
             if refused.contains(&firing) {
                 // The ledger already knows how this nominal time ended.
                 self.live.remove(&firing);
@@ -369,20 +371,19 @@ impl Engine {
     }
 
     fn say_if_stopped(&mut self) {
-        let looking = self.live.values().any(|live| matches!(live.phase, Phase::Owning { .. }));
-        if self.stopping && !self.stopped && self.in_flight == 0 && !looking {
-            self.stopped = true;
-            let clean = Batch {
-                id: self.next_batch,
-                records: vec![Record::CleanStop(self.stops_cleanly())],
-                events: Vec::new(),
-            };
-            self.next_batch += 1;
-            if !self.only_requests {
-                self.actions.push(Action::Commit(clean));
-            }
-            self.actions.push(Action::Stopped(self.live.len() as u64));
+        if !self.stopping || self.stopped || self.in_flight > 0 {
+            return;
         }
+        if self.live.values().any(|live| matches!(live.phase, Phase::Owning { .. })) {
+            return;
+        }
+        self.stopped = true;
+        if !self.only_requests {
+            let records = vec![Record::CleanStop(self.stops_cleanly())];
+            self.actions.push(Action::Commit(Batch { id: self.next_batch, records, events: Vec::new() }));
+            self.next_batch += 1;
+        }
+        self.actions.push(Action::Stopped(self.live.len() as u64));
     }
 
     /// Whether everything that may have left this host is recorded as such.

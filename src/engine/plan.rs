@@ -119,11 +119,15 @@ impl Engine {
         }
         let until = Nominal::at_or_before(Self::later(now.wall, self.settings.horizon));
         let mut planned = 0;
+        let mut marks = Vec::new();
         while planned < SLICE
             && let Some(name) = self.plan.pop(until)
         {
             planned += self.plan_entry(&name, until, now);
+            marks.push(Record::Marked(Mark { entry: name, nominal: until }));
         }
+        // Like records side by side are one statement.
+        self.records.extend(marks);
         if planned > 0 {
             self.planning = Some(self.next_batch);
         }
@@ -150,7 +154,6 @@ impl Engine {
         for nominal in &start {
             self.plan_firing(&entry, *nominal, now);
         }
-        self.records.push(Record::Marked(Mark { entry: name.clone(), nominal: until }));
         self.plan.advance(name, until);
         start.len() + 1
     }
@@ -171,6 +174,7 @@ impl Engine {
         self.records.push(Record::Planned(Arc::clone(&intent)));
         let live = Live::new(Arc::clone(&intent), Phase::Committing(self.next_batch));
         self.live.insert(intent.firing_id, live);
+        self.committing.entry(self.next_batch).or_default().push(intent.firing_id);
     }
 
     /// Records a firing that cannot be sent, since its parameters cannot be rendered.

@@ -19,6 +19,7 @@ impl Engine {
             random,
             plan: Plan::new(Arc::clone(&schedule.version), HashMap::new()),
             live: HashMap::new(),
+            committing: HashMap::new(),
             timers: BTreeSet::new(),
             ready: Ready::default(),
             in_flight: 0,

@@ -39,9 +39,7 @@ pub(super) async fn batches(
             writer.run(run).await?;
         }
     }
-    for batch in batches {
-        writer.announcement(batch).await?;
-    }
+    writer.announcements(batches).await?;
     let refused = writer.refused;
     transaction.commit().await?;
     Ok(refused)
@@ -311,18 +309,26 @@ impl Writer<'_> {
         self.execute(&mut query).await.map(drop)
     }
 
-    async fn announcement(&mut self, batch: &Batch) -> Result<()> {
-        // Debug events tell of steps, not of ends: they are not worth a place in the ledger.
-        let events: Vec<&Event> = batch.events.iter().filter(|event| event.level > Level::Debug).collect();
-        if events.is_empty() {
-            return Ok(());
+    async fn announcements(&mut self, batches: &[Batch]) -> Result<()> {
+        let mut rows = Vec::new();
+        for batch in batches {
+            // Debug events tell of steps, not of ends: they are not worth a place in the ledger.
+            let events: Vec<&Event> =
+                batch.events.iter().filter(|event| event.level > Level::Debug).collect();
+            if !events.is_empty() {
+                rows.push((i64::try_from(batch.id).unwrap_or(i64::MAX), to_json(&events)?));
+            }
         }
-        sqlx::query("INSERT INTO announcement (batch, events) VALUES (?, ?)")
-            .bind(i64::try_from(batch.id).unwrap_or(i64::MAX))
-            .bind(to_json(&events)?)
-            .execute(&mut *self.connection)
-            .await
-            .map(drop)
+        for rows in rows.chunks(ROWS) {
+            let mut query: QueryBuilder<Sqlite> =
+                QueryBuilder::new("INSERT INTO announcement (batch, events) ");
+            query.push_values(rows, |mut row, (batch, events)| {
+                row.push_bind(batch);
+                row.push_bind(events);
+            });
+            self.execute(&mut query).await?;
+        }
+        Ok(())
     }
 }
 
