@@ -133,9 +133,12 @@ impl<'a> Collector<'a> {
 
     /// A value that must be there.
     pub(super) fn required<T>(&mut self, path: &str, key: &str, value: Option<T>, hint: &str) -> Option<T> {
-        // A key that is there and wrong has been noted already.
-        let noted = join(path, key);
-        if value.is_none() && !self.found.iter().any(|found| found.path == noted) {
+        // A key that is there and wrong, or misspelt, has been noted already.
+        let full = join(path, key);
+        let noted = |found: &Found| {
+            found.path == full || (found.path.starts_with(path) && found.suggestion.as_deref() == Some(key))
+        };
+        if value.is_none() && !self.found.iter().any(noted) {
             self.found.push(Found::value(path.to_owned(), format!("`{key}` is missing; {hint}")));
         }
         value

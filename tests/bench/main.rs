@@ -31,7 +31,10 @@ const BURSTS: [Burst; 5] = [
 
 fn main() {
     let wanted: Vec<usize> = std::env::args().filter_map(|argument| argument.parse().ok()).collect();
-    println!("{:>8} {:>9} {:>6} {:>9} {:>9} {:>9} {:>6} {:>8}", "entries", "pipelines", "runs", "p50 ms", "p99 ms", "max ms", "lost", "doubled");
+    println!(
+        "{:>8} {:>9} {:>6} {:>9} {:>9} {:>9} {:>6} {:>8}",
+        "entries", "pipelines", "runs", "p50 ms", "p99 ms", "max ms", "lost", "doubled"
+    );
     for burst in BURSTS.iter().filter(|burst| wanted.is_empty() || wanted.contains(&burst.entries)) {
         run(burst);
     }
@@ -136,7 +139,12 @@ fn many_entries() {
     let folder = tempfile::tempdir().unwrap();
     let path = schedule(folder.path(), &sim.url(), 10_000, nightly);
     let began = Instant::now();
-    let check = Command::new(env!("CARGO_BIN_EXE_adf-cron")).arg("check").arg("--config").arg(&path).output().unwrap();
+    let check = Command::new(env!("CARGO_BIN_EXE_adf-cron"))
+        .arg("check")
+        .arg("--config")
+        .arg(&path)
+        .output()
+        .unwrap();
     assert!(check.status.success());
     println!("check of 10,000 entries: {} ms", began.elapsed().as_millis());
 
@@ -147,7 +155,10 @@ fn many_entries() {
     std::thread::sleep(Duration::from_secs(60));
     let (_, after) = cost(&idle);
     stop(idle);
-    println!("10,000 idle entries: {memory} kB after 10 s, {:.3} % of a core over 60 s", (after - before) / 60.0 * 100.0);
+    println!(
+        "10,000 idle entries: {memory} kB after 10 s, {:.3} % of a core over 60 s",
+        (after - before) / 60.0 * 100.0
+    );
 
     let folder = tempfile::tempdir().unwrap();
     let path = schedule(folder.path(), &sim.url(), 100_000, nightly);

@@ -56,7 +56,17 @@ impl SqliteLedger {
     /// # Errors
     /// [`LedgerError::Database`] when there is none, or it cannot be read.
     pub async fn open_to_read(path: &Path) -> Result<Self, LedgerError> {
-        Self::connect(path, &Self::options(path).read_only(true)).await
+        let options = Self::options(path).read_only(true);
+        let mut ledger = Self::connect(path, &options).await?;
+        match ledger.rows("SELECT 1 FROM entry LIMIT 1").await {
+            // A reader who may not write beside the file cannot join its write-ahead log. After a clean stop
+            // there is none, and the file alone is the whole truth.
+            Err(error) if cannot_join(&error) && !has_log(path) => {
+                Self::connect(path, &options.immutable(true)).await
+            }
+            Err(error) => Err(error),
+            Ok(_) => Ok(ledger),
+        }
     }
 
     /// Opens an existing ledger beside the daemon, to ask something of it.
@@ -88,6 +98,20 @@ impl SqliteLedger {
     fn failed(&self, source: sqlx::Error) -> LedgerError {
         LedgerError::Database { path: self.path.clone(), source }
     }
+}
+
+/// SQLITE_READONLY (8) and SQLITE_CANTOPEN (14), in their plain and extended forms.
+fn cannot_join(error: &LedgerError) -> bool {
+    let LedgerError::Database { source, .. } = error else { return false };
+    let code = source.as_database_error().and_then(|e| e.code()).and_then(|code| code.parse::<u32>().ok());
+    code.is_some_and(|code| matches!(code & 0xff, 8 | 14))
+}
+
+/// Whether changes wait beside the file.
+fn has_log(path: &Path) -> bool {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    std::fs::metadata(log).is_ok_and(|log| log.len() > 0)
 }
 
 impl Ledger for SqliteLedger {

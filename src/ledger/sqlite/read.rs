@@ -123,7 +123,7 @@ fn history_row(row: &SqliteRow) -> Result<HistoryRow, LedgerError> {
 }
 
 impl SqliteLedger {
-    async fn rows(&mut self, sql: &'static str) -> Result<Vec<SqliteRow>, LedgerError> {
+    pub(super) async fn rows(&mut self, sql: &'static str) -> Result<Vec<SqliteRow>, LedgerError> {
         sqlx::query(sql).fetch_all(&mut self.connection).await.map_err(|source| self.failed(source))
     }
 
