@@ -13,6 +13,9 @@ use super::value::duration_within;
 use super::{Azure, Credential, Daemon, SecretSource, Settings, TokenEndpoint, raw};
 use crate::ids::{FactoryName, ResourceGroup, SubscriptionId};
 
+const TENANT_HINT: &str = "it is the directory (tenant) ID of the app registration";
+const CLIENT_HINT: &str = "it is the application (client) ID of the app registration";
+
 /// Reads a schedule file. `environment` is asked for the trusted host only; no secret is opened.
 ///
 /// # Errors
@@ -168,22 +171,9 @@ fn azure_block(collector: &mut Collector<'_>, raw: raw::Azure) -> (Option<Azure>
     };
     let ca_file = collector.read(PATH, "ca_file", raw.ca_file, absolute);
     let tenant = collector.read(PATH, "tenant_id", raw.tenant_id, tenant);
-    let tenant = collector.required(
-        PATH,
-        "tenant_id",
-        tenant,
-        "it is the directory (tenant) ID of the app registration",
-    );
-    let client = collector.read(PATH, "client_id", raw.client_id, |text| match SubscriptionId::new(&text) {
-        Ok(_) => Ok(text),
-        Err(_) => Err("must be a GUID: the application (client) ID of the app registration"),
-    });
-    let client = collector.required(
-        PATH,
-        "client_id",
-        client,
-        "it is the application (client) ID of the app registration",
-    );
+    let tenant = collector.required(PATH, "tenant_id", tenant, TENANT_HINT);
+    let client = collector.read(PATH, "client_id", raw.client_id, client);
+    let client = collector.required(PATH, "client_id", client, CLIENT_HINT);
     let token_endpoint = match collector.take(PATH, "token_endpoint", raw.token_endpoint) {
         Some(raw::TokenEndpoint::V2) => TokenEndpoint::V2,
         Some(raw::TokenEndpoint::V1) | None => TokenEndpoint::V1,
@@ -210,6 +200,13 @@ fn azure_block(collector: &mut Collector<'_>, raw: raw::Azure) -> (Option<Azure>
         })
     })();
     (azure, place)
+}
+
+fn client(text: String) -> Result<String, &'static str> {
+    match SubscriptionId::new(&text) {
+        Ok(_) => Ok(text),
+        Err(_) => Err("must be a GUID: the application (client) ID of the app registration"),
+    }
 }
 
 fn tenant(text: String) -> Result<String, &'static str> {
