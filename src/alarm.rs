@@ -39,26 +39,28 @@ impl Alarm {
         Ok(Self { timer, set_for: None })
     }
 
-    /// Sets the alarm, or stops it. A time that has passed rings at once.
+    /// Sets the alarm. Without a time it still rings when somebody sets the clock. A time that has passed
+    /// rings at once.
     ///
     /// # Errors
     /// When the system refuses the time.
     pub fn set(&mut self, at: Option<Timestamp>) -> io::Result<()> {
-        if at == self.set_for {
+        let at = at.unwrap_or(Timestamp::MAX);
+        if self.set_for == Some(at) {
             return Ok(());
         }
-        let value = at.map_or(Timespec { tv_sec: 0, tv_nsec: 0 }, |at| Timespec {
+        let value = Timespec {
             // Zero would stop the timer; the first second of 1970 is always in the past.
             tv_sec: at.as_second().max(1),
             tv_nsec: i64::from(at.subsec_nanosecond().max(0)),
-        });
+        };
         let spec = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
         timerfd_settime(
             self.timer.get_ref(),
             TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET,
             &spec,
         )?;
-        self.set_for = at;
+        self.set_for = Some(at);
         Ok(())
     }
 

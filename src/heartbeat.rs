@@ -22,6 +22,7 @@ pub enum Beat {
 /// The heartbeat. It ends with [`Heartbeat::stop`].
 pub struct Heartbeat {
     scheduler: JobScheduler,
+    beats: mpsc::UnboundedSender<Beat>,
 }
 
 impl std::fmt::Debug for Heartbeat {
@@ -49,7 +50,18 @@ impl Heartbeat {
             scheduler.add(job).await?;
         }
         scheduler.start().await?;
-        Ok(Self { scheduler })
+        Ok(Self { scheduler, beats })
+    }
+
+    /// Starts the beats anew, with this period: the scheduler keeps the next beat as a time of day, which a
+    /// clock that was set back would put off.
+    ///
+    /// # Errors
+    /// When the scheduler does not take its jobs; the old beats then go on.
+    pub async fn restart(&mut self, period: Duration) -> Result<(), JobSchedulerError> {
+        let new = Self::start(period, self.beats.clone()).await?;
+        std::mem::replace(self, new).stop().await;
+        Ok(())
     }
 
     /// Ends the beats.

@@ -137,10 +137,10 @@ impl Factory {
         )
     }
 
-    /// The page on which a person watches the run.
+    /// The page of Data Factory Studio (`studio`) on which a person watches the run.
     #[must_use]
-    pub fn monitor_url(&self, run_id: &RunId) -> String {
-        format!("https://adf.azure.com/en/monitoring/pipelineruns/{run_id}?factory={}", self.path())
+    pub fn monitor_url(&self, studio: &str, run_id: RunId) -> String {
+        format!("{studio}/en/monitoring/pipelineruns/{run_id}?factory={}", self.path())
     }
 
     /// One spelling for a factory that is written in different ways: ARM ignores case.

@@ -71,8 +71,9 @@ impl Target {
 }
 
 impl Http {
-    /// A client that trusts the system's certificate authorities and those of `ca_file`.
-    pub(super) fn new(ca_file: Option<&PathBuf>) -> Result<Self, HttpError> {
+    /// A client that trusts the system's certificate authorities and those of `ca_file`. With `plain`, where
+    /// an address is plain http on loopback, no proxy is used: one elsewhere would read the secret.
+    pub(super) fn new(ca_file: Option<&PathBuf>, plain: bool) -> Result<Self, HttpError> {
         let mut builder = Client::builder()
             .retry(reqwest::retry::never())
             .redirect(reqwest::redirect::Policy::none())
@@ -80,6 +81,9 @@ impl Http {
             .pool_idle_timeout(Duration::from_secs(100))
             .tcp_nodelay(true)
             .user_agent(concat!("adf-cron/", env!("CARGO_PKG_VERSION")));
+        if plain {
+            builder = builder.no_proxy();
+        }
         if let Some(path) = ca_file {
             let pem =
                 std::fs::read(path).map_err(|source| HttpError::CaFile { path: path.clone(), source })?;

@@ -4,6 +4,7 @@ mod assertion;
 mod credential;
 mod entra;
 mod http;
+pub mod inspect;
 pub mod outcome;
 mod token;
 
@@ -88,7 +89,8 @@ impl Client {
         environment: Environment,
         announce: Sink,
     ) -> Result<Self, ClientError> {
-        let http = Http::new(settings.ca_file.as_ref())?;
+        let plain = settings.authority.is_plain() || settings.resource_manager.is_plain();
+        let http = Http::new(settings.ca_file.as_ref(), plain)?;
         Target::new(&settings.resource_manager, &[], &[]).map_err(ClientError::Url)?;
         let token = TokenKeeper::new(http.clone(), settings, Arc::clone(&clock), environment, announce)?;
         let resource_manager = settings.resource_manager.clone();
@@ -155,17 +157,21 @@ impl Client {
     }
 
     fn target(&self, factory: &Factory, rest: &[&str]) -> Result<Target, String> {
-        let mut path = vec![
-            "subscriptions",
-            factory.subscription.as_str(),
-            "resourceGroups",
-            factory.resource_group.as_str(),
-            "providers",
-            "Microsoft.DataFactory",
-            "factories",
-            factory.name.as_str(),
-        ];
-        path.extend(rest);
+        let path = [&factory_path(factory), rest].concat();
         Target::new(&self.0.resource_manager, &path, &[API_VERSION])
     }
+}
+
+/// The segments of a factory's path.
+fn factory_path(factory: &Factory) -> [&str; 8] {
+    [
+        "subscriptions",
+        factory.subscription.as_str(),
+        "resourceGroups",
+        factory.resource_group.as_str(),
+        "providers",
+        "Microsoft.DataFactory",
+        "factories",
+        factory.name.as_str(),
+    ]
 }

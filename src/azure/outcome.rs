@@ -206,7 +206,7 @@ fn is_about_the_factory(code: Option<&str>) -> bool {
     )
 }
 
-fn refusal(answer: &Answer, without_words: &str) -> Refusal {
+pub(super) fn refusal(answer: &Answer, without_words: &str) -> Refusal {
     let (error_code, message) = match serde_json::from_slice::<CloudError>(&answer.body) {
         Ok(CloudError { error }) => (error.code, error.message),
         Err(_) => (None, None),

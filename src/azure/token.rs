@@ -60,6 +60,8 @@ struct State {
     next_try: Duration,
     said_at: Option<Duration>,
     last_failure: String,
+    /// Whether the last failure was Entra ID's own no.
+    refused: bool,
 }
 
 impl State {
@@ -87,6 +89,7 @@ impl State {
             refresh_at: asked + refresh_in,
         });
         self.failures = 0;
+        self.refused = false;
         self.next_try = Duration::ZERO;
         self.said_at = None;
     }
@@ -98,6 +101,7 @@ impl State {
         let wait =
             Duration::from_secs((first * doubled).min(most)).max(denial.retry_after.unwrap_or_default());
         self.failures += 1;
+        self.refused = denial.permanent;
         self.next_try = now + wait;
         let news = self.last_failure != denial.message;
         let say = news || self.said_at.is_none_or(|said| now.saturating_sub(said) >= REPEAT);
@@ -225,6 +229,21 @@ impl TokenKeeper {
         if state.current.as_ref().is_some_and(|current| current.generation == generation) {
             state.current = None;
         }
+    }
+
+    /// Sees to it that there is a usable token; returns for how long it is usable.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn acquire(&self) -> Result<Duration, String> {
+        self.get().await?;
+        Ok(self.usable_for().unwrap_or_default())
+    }
+
+    /// Whether there is no token because Entra ID said no, and not because nobody answered.
+    #[must_use]
+    pub fn was_refused(&self) -> bool {
+        self.0.state().refused
     }
 
     /// A person has changed something: the wait after a failure is over.

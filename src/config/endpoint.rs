@@ -84,6 +84,12 @@ impl Endpoint {
         ))
     }
 
+    /// Whether it is plain http, which it is on loopback only.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.0.scheme() == "http"
+    }
+
     /// The address as a URL.
     #[must_use]
     pub fn url(&self) -> &Url {
@@ -103,6 +109,15 @@ fn is_loopback(url: &Url) -> bool {
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => address.is_loopback(),
         None => false,
+    }
+}
+
+/// Where people of a cloud watch their runs.
+pub(super) fn studio(cloud: Cloud) -> &'static str {
+    match cloud {
+        Cloud::Public => "https://adf.azure.com",
+        Cloud::Usgov => "https://adf.azure.us",
+        Cloud::China => "https://adf.azure.cn",
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::collect::{Collector, kind};
-use super::endpoint::{Endpoint, Service, TRUST_HOST, audience};
+use super::endpoint::{Endpoint, Service, TRUST_HOST, audience, studio};
 use super::entry::{self, Place};
 use super::problem::{Found, Problems};
 use super::value::duration_within;
@@ -192,6 +192,7 @@ fn azure_block(collector: &mut Collector<'_>, raw: raw::Azure) -> (Option<Azure>
             authority: authority?,
             resource_manager: resource_manager?,
             audience: audience?,
+            studio: studio(cloud),
             ca_file,
             tenant_id: tenant?,
             client_id: client?,

@@ -17,13 +17,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{EntryName, Factory, PipelineName};
+use crate::ids::{EntryName, Factory, FiringId, Nominal, PipelineName};
 use crate::retry::RetryPolicy;
 use crate::schedule::Calendar;
-use crate::template::Parameters;
+use crate::template::{Context, Parameters};
 
 pub use endpoint::{Endpoint, TRUST_HOST};
 pub use load::{ledger_hint, load};
@@ -53,6 +54,8 @@ pub struct Azure {
     pub resource_manager: Endpoint,
     /// Whom the token is for, as the v1 endpoint's `resource`; v2 appends `/.default` to it.
     pub audience: String,
+    /// Where people watch their runs: Data Factory Studio of the cloud.
+    pub studio: &'static str,
     /// More certificate authorities to trust, PEM.
     pub ca_file: Option<PathBuf>,
     /// The tenant, a GUID or a domain.
@@ -148,6 +151,19 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// What the entry's templates may ask for in one firing.
+    #[must_use]
+    pub fn context(&self, firing_id: FiringId, scheduled_time: Nominal, due_time: Timestamp) -> Context<'_> {
+        Context {
+            entry: &self.name,
+            pipeline: &self.pipeline,
+            firing_id,
+            scheduled_time,
+            due_time,
+            calendar: &self.calendar,
+        }
+    }
+
     /// Whether the two entries start the same thing in the same way at the same times, so that
     /// firings planned under one stand under the other.
     #[must_use]

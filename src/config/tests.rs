@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::*;
-use crate::ids::Nominal;
 
 const AZURE: &str = "azure:
   tenant_id: contoso.onmicrosoft.com

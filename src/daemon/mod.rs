@@ -3,6 +3,7 @@
 
 mod begin;
 mod once;
+mod reload;
 pub mod schedule_file;
 
 use std::path::PathBuf;
@@ -27,7 +28,8 @@ use crate::systemd::Notifier;
 
 use begin::Begun;
 pub use once::{Fire, FireEnd, fire_once};
-use schedule_file::{Loaded, Rejection};
+use reload::Reloads;
+use schedule_file::Rejection;
 
 /// How the process ends; the numbers are part of the outside contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,8 +140,7 @@ struct Daemon {
     received: mpsc::UnboundedReceiver<Input>,
     beats: mpsc::UnboundedReceiver<Beat>,
     heartbeat: Heartbeat,
-    reloads: mpsc::UnboundedReceiver<Box<Result<Loaded, Rejection>>>,
-    reloaded: mpsc::UnboundedSender<Box<Result<Loaded, Rejection>>>,
+    reloads: Reloads,
     in_flight: Arc<AtomicUsize>,
     last_sent: Option<Duration>,
     /// Why the file as it stands now is not in force.
@@ -154,7 +155,6 @@ impl Daemon {
     async fn new(outside: Outside, begun: Begun) -> Result<Self, Exit> {
         let (inputs, received) = mpsc::unbounded_channel();
         let (beat, beats) = mpsc::unbounded_channel();
-        let (reloaded, reloads) = mpsc::unbounded_channel();
         let Begun { loaded, rejected, ledger, lock, lock_taken, snapshot } = begun;
         for event in &snapshot.unannounced {
             (outside.announce)(event);
@@ -164,7 +164,8 @@ impl Daemon {
             Exit::Failed
         };
         let client = begin::client(&outside, &loaded.settings)?;
-        let heartbeat = Heartbeat::start(loaded.settings.daemon.heartbeat, beat)
+        let period = loaded.settings.daemon.heartbeat;
+        let heartbeat = Heartbeat::start(period, beat)
             .await
             .map_err(|error| failed("the heartbeat could not be started", &error))?;
         let alarm = Alarm::new().map_err(|error| failed("no kernel timer could be had", &error))?;
@@ -193,8 +194,7 @@ impl Daemon {
             received,
             beats,
             heartbeat,
-            reloads,
-            reloaded,
+            reloads: Reloads::new(),
             in_flight,
             last_sent: None,
             rejected,
@@ -217,7 +217,7 @@ impl Daemon {
             self.set_alarm();
             tokio::select! {
                 biased;
-                ring = self.alarm.rung() => self.rung(ring),
+                ring = self.alarm.rung() => self.rung(ring).await,
                 Some(input) = self.received.recv() => self.feed(input),
                 signal = signals.next() => {
                     if let Some(limit) = self.signalled(signal) {
@@ -225,8 +225,8 @@ impl Daemon {
                     }
                 }
                 () = &mut grace, if self.stopping != Stopping::No => self.abort(),
-                Some(reload) = self.reloads.recv() => {
-                    self.swap(*reload);
+                read = self.reloads.read() => {
+                    self.reloaded(read).await;
                     token = self.client.token().subscribe();
                 }
                 changed = token.changed() => {
@@ -275,11 +275,22 @@ impl Daemon {
         }
     }
 
-    fn rung(&mut self, ring: std::io::Result<Ring>) {
+    async fn rung(&mut self, ring: std::io::Result<Ring>) {
         match ring {
             Ok(Ring::Time) => self.feed(Input::Wake),
-            Ok(Ring::ClockSet) => self.feed(Input::Heartbeat),
+            Ok(Ring::ClockSet) => {
+                // The beats are counted on the clock that was set.
+                self.beat_every(self.settings.daemon.heartbeat).await;
+                self.feed(Input::Heartbeat);
+            }
             Err(error) => begin::say_failed(&self.outside, "the kernel timer could not be read", &error),
+        }
+    }
+
+    /// Starts the beats anew.
+    async fn beat_every(&mut self, period: Duration) {
+        if let Err(error) = self.heartbeat.restart(period).await {
+            begin::say_failed(&self.outside, "the heartbeat could not be started anew", &error);
         }
     }
 
@@ -354,12 +365,7 @@ impl Daemon {
         match (signal, self.stopping) {
             (Signal::Reload, Stopping::No) => {
                 self.outside.notifier.reloading();
-                let (path, environment) =
-                    (self.outside.config.clone(), Arc::clone(&self.outside.environment));
-                let reloaded = self.reloaded.clone();
-                self.tasks.blocking(move || {
-                    let _ = reloaded.send(Box::new(schedule_file::load(&path, &environment)));
-                });
+                self.reload();
                 None
             }
             (Signal::Reload, _) => None,
@@ -390,44 +396,6 @@ impl Daemon {
             self.tasks.cut_off();
             self.feed(Input::GraceOver);
         }
-    }
-
-    /// Puts a new schedule in force, or says why the old one goes on.
-    fn swap(&mut self, reload: Result<Loaded, Rejection>) {
-        let checked = reload.and_then(|loaded| {
-            let environment = &self.outside.environment;
-            let before = schedule_file::ledger_path(self.settings.ledger.clone(), environment);
-            if schedule_file::ledger_path(loaded.settings.ledger.clone(), environment) != before {
-                let message = "the ledger cannot be changed by a reload; restart the daemon for that";
-                return Err(Rejection::of(&self.outside.config, message));
-            }
-            Ok(loaded)
-        });
-        match checked {
-            Ok(loaded) => {
-                if loaded.settings.azure != self.settings.azure {
-                    match begin::client(&self.outside, &loaded.settings) {
-                        Ok(client) => self.client = client,
-                        Err(_) => {
-                            return self.reject(Rejection::of(&self.outside.config, "azure: cannot be used"));
-                        }
-                    }
-                }
-                // A person has changed something: what was refused before may be granted now.
-                self.client.token().try_again();
-                self.keep_token();
-                self.settings = loaded.settings;
-                self.rejected = None;
-                self.feed(Input::Reload(loaded.schedule));
-            }
-            Err(rejection) => self.reject(rejection),
-        }
-    }
-
-    fn reject(&mut self, rejection: Rejection) {
-        (self.outside.announce)(&rejection.event("the old schedule goes on"));
-        self.rejected = Some(rejection);
-        self.in_force();
     }
 
     /// A task ended; one that panicked is a defect, and leaves its firing to be looked up after a restart.

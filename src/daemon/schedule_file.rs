@@ -110,6 +110,7 @@ pub fn parse(text: &[u8], file: &str, environment: &Environment) -> Result<Loade
                 version: version(text).into(),
                 text: String::from_utf8_lossy(text).into(),
                 daemon: settings.daemon.clone(),
+                studio: settings.azure.studio,
                 entries: settings.entries.clone(),
             };
             Ok(Loaded { settings, schedule })

@@ -49,7 +49,7 @@ pub(super) fn planned(intent: &Intent) -> Event {
     )
 }
 
-pub(super) fn created(live: &Live, run: RunId, attempted: &Attempted) -> Event {
+pub(super) fn created(live: &Live, run: RunId, attempted: &Attempted, studio: &str) -> Event {
     let intent = &live.intent;
     let fields = Fields {
         run_id: Some(run.to_string()),
@@ -59,19 +59,19 @@ pub(super) fn created(live: &Live, run: RunId, attempted: &Attempted) -> Event {
             u64::try_from(attempted.answered_at.boot.saturating_sub(attempted.sent_at.boot).as_millis())
                 .unwrap_or(u64::MAX),
         ),
-        monitor_url: Some(intent.factory.monitor_url(&run)),
+        monitor_url: Some(intent.factory.monitor_url(studio, run)),
         ..of(intent)
     };
     Event::new(Level::Info, Name::RunCreated, format!("started {} as run {run}", intent.pipeline), fields)
 }
 
-pub(super) fn adopted(live: &Live, run: RunId, status: &str) -> Event {
+pub(super) fn adopted(live: &Live, run: RunId, status: &str, studio: &str) -> Event {
     let intent = &live.intent;
     let fields = Fields {
         run_id: Some(run.to_string()),
         attempt: Some(u64::from(live.attempts)),
         run_status: Some(status.to_owned()),
-        monitor_url: Some(intent.factory.monitor_url(&run)),
+        monitor_url: Some(intent.factory.monitor_url(studio, run)),
         ..of(intent)
     };
     let message = format!("found run {run} of {}, whose answer had been lost", intent.pipeline);

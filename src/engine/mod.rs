@@ -47,6 +47,8 @@ pub struct Schedule {
     pub text: Arc<str>,
     /// How the daemon works under it.
     pub daemon: Daemon,
+    /// Where people watch their runs.
+    pub studio: &'static str,
     /// All its entries.
     pub entries: Vec<Arc<Entry>>,
 }
@@ -103,6 +105,7 @@ pub enum Action {
 /// The state machine.
 pub struct Engine {
     settings: Daemon,
+    studio: &'static str,
     random: Random,
     plan: Plan,
     live: HashMap<FiringId, Live>,

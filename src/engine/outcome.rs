@@ -88,7 +88,7 @@ impl Engine {
         let mut progress = live.progress(State::Accepted, None, attempted.answered_at.wall, Some(attempt));
         progress.run_id = Some(run);
         self.records.push(Record::Progress(progress));
-        self.events.push(announce::created(&live, run, attempted));
+        self.events.push(announce::created(&live, run, attempted, self.studio));
     }
 
     /// Remembers whether the factory takes our id as the run's.
@@ -306,7 +306,7 @@ impl Engine {
         let mut progress = live.progress(State::Accepted, None, now.wall, None);
         progress.run_id = Some(found.run_id);
         self.records.push(Record::Progress(progress));
-        self.events.push(announce::adopted(&live, found.run_id, &found.status));
+        self.events.push(announce::adopted(&live, found.run_id, &found.status, self.studio));
     }
 
     /// The service answered, and knows no run under the firing's id.

@@ -14,7 +14,7 @@ use crate::clock::Now;
 use crate::config::Entry;
 use crate::ids::{EntryName, FiringId, Kind, Nominal};
 use crate::ledger::{Answer, Asks, Body, Intent, Mark, Progress, Reason, Record, Request, Skips, State};
-use crate::template::{Context, Parameters, TemplateError};
+use crate::template::{Parameters, TemplateError};
 
 /// Intents of one transaction; what is left follows when it is durable.
 const SLICE: usize = 5_000;
@@ -252,13 +252,6 @@ impl Engine {
 
 /// Renders the body that every attempt of this intent sends.
 fn render(entry: &Entry, parameters: &Parameters, intent: &Intent) -> Result<Body, TemplateError> {
-    let context = Context {
-        entry: &entry.name,
-        pipeline: &entry.pipeline,
-        firing_id: intent.firing_id,
-        scheduled_time: intent.nominal,
-        due_time: intent.due,
-        calendar: &entry.calendar,
-    };
+    let context = entry.context(intent.firing_id, intent.nominal, intent.due);
     parameters.render(&context).map(|json| Body::new(&json))
 }

@@ -135,6 +135,7 @@ impl Engine {
             ended: changes.ended,
         })));
         self.settings = schedule.daemon.clone();
+        self.studio = schedule.studio;
         self.plan = Plan::new(Arc::clone(&schedule.version), changes.slots);
     }
 }

@@ -16,6 +16,7 @@ impl Engine {
     fn new(schedule: &Schedule, snapshot: &Snapshot, random: Random) -> Self {
         Self {
             settings: schedule.daemon.clone(),
+            studio: schedule.studio,
             random,
             plan: Plan::new(Arc::clone(&schedule.version), HashMap::new()),
             live: HashMap::new(),

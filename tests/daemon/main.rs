@@ -9,6 +9,7 @@
 mod answers;
 mod bad_input;
 mod certificate;
+mod check_live;
 mod commands;
 mod examples;
 mod main_job;

@@ -5,6 +5,8 @@ mod read;
 mod write;
 
 use std::collections::HashSet;
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -34,10 +36,11 @@ impl SqliteLedger {
     /// # Errors
     /// [`LedgerError::Newer`] when a newer version has written it, [`LedgerError::Database`] otherwise.
     pub async fn open(path: &Path) -> Result<Self, LedgerError> {
-        let options = Self::options(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full);
+        // The ledger holds parameter values: it is made for its owner and group alone, and SQLite gives the
+        // files beside it the same rights. A file that cannot be made shows when it is opened.
+        let _ = OpenOptions::new().create(true).append(true).mode(0o640).open(path);
+        let options =
+            Self::options(path).journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
         let mut ledger = Self::connect(path, &options).await?;
         match MIGRATIONS.run(&mut ledger.connection).await {
             Ok(()) => Ok(ledger),

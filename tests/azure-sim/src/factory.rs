@@ -29,6 +29,22 @@ pub(crate) fn answer(inside: &mut Inside, call: &Call, place: &Place, what: &Wha
             let value: Vec<Value> = all.map(|name| definition(inside, place, name)).collect();
             Reply::json(200, &json!({ "value": value }))
         }
+        What::Permissions => permissions(inside),
+    }
+}
+
+/// What the caller may do (REST reference, "Permissions - List For Resource").
+fn permissions(inside: &Inside) -> Reply {
+    match &inside.switches.actions {
+        Some(actions) => Reply::json(
+            200,
+            &json!({ "value": [{ "actions": actions, "notActions": [], "dataActions": [] }] }),
+        ),
+        None => {
+            let message = "The client does not have authorization to perform action \
+                           'Microsoft.Authorization/permissions/read' over scope or the scope is invalid.";
+            Reply::arm_error(403, "AuthorizationFailed", message)
+        }
     }
 }
 
@@ -40,8 +56,9 @@ fn check(inside: &Inside, call: &Call, place: &Place) -> Result<(), Reply> {
         return refuse(405, "MethodNotAllowed", message);
     }
     let version = form_urlencoded::parse(call.query.as_bytes()).find(|(name, _)| name == "api-version");
+    let wanted = if call.operation == Operation::Permissions { "2022-04-01" } else { "2018-06-01" };
     match version.as_ref().map(|(_, value)| value.as_ref()) {
-        Some("2018-06-01") => {}
+        Some(given) if given == wanted => {}
         Some(other) => {
             let message = format!("The api-version '{other}' is invalid.");
             return refuse(400, "InvalidApiVersionParameter", message);

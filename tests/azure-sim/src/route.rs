@@ -21,6 +21,8 @@ pub enum Operation {
     GetPipeline,
     /// All definitions.
     ListPipelines,
+    /// What the caller may do.
+    Permissions,
     /// What ARM tells everybody.
     Metadata,
     /// The stand-in's own interface.
@@ -56,6 +58,7 @@ pub(crate) enum What {
     Query,
     Pipeline(String),
     Pipelines,
+    Permissions,
 }
 
 impl Route {
@@ -109,6 +112,7 @@ impl Route {
                 What::Query => (Operation::QueryRuns, "POST"),
                 What::Pipeline(_) => (Operation::GetPipeline, "GET"),
                 What::Pipelines => (Operation::ListPipelines, "GET"),
+                What::Permissions => (Operation::Permissions, "GET"),
             },
         };
         if method == wanted { operation } else { Operation::Other }
@@ -133,6 +137,9 @@ impl What {
             [a, run, b] if is(a, "pipelineruns") && is(b, "cancel") => Self::Cancel((*run).to_owned()),
             [a, run] if is(a, "pipelineruns") => Self::Run((*run).to_owned()),
             [a] if is(a, "queryPipelineRuns") => Self::Query,
+            [a, b, c] if is(a, "providers") && is(b, "Microsoft.Authorization") && is(c, "permissions") => {
+                Self::Permissions
+            }
             _ => return None,
         })
     }

@@ -44,6 +44,9 @@ pub struct Switches {
     pub query_visible_after_ms: u64,
     /// Throttling of createRun.
     pub bucket: Option<Bucket>,
+    /// The actions that the caller may take, as ARM lists them; `None`: the caller may not ask. They are
+    /// told, and bind nobody.
+    pub actions: Option<Vec<String>>,
     /// Whether the values of parameters are hidden in answers.
     pub redact_parameters: bool,
 }
@@ -68,6 +71,7 @@ impl Default for Switches {
             get_visible_after_ms: 0,
             query_visible_after_ms: 0,
             bucket: None,
+            actions: None,
             redact_parameters: false,
         }
     }

@@ -1,0 +1,102 @@
+//! `check`: is the schedule file right? Offline and without opening a secret, unless `--live` asks Azure too.
+
+mod live;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::{Format, Outside, complain, print, print_json};
+use crate::config::Problem;
+use crate::daemon::Exit;
+use crate::daemon::schedule_file::{self, Loaded, Rejection};
+use crate::ids::Nominal;
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Also ask Azure, starting nothing: the token, the rights, and whether every enabled entry's pipeline
+    /// exists and takes its parameters.
+    #[arg(long)]
+    live: bool,
+    /// How the result is written.
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+#[derive(Serialize)]
+struct Report {
+    file: String,
+    valid: bool,
+    entries: usize,
+    enabled: usize,
+    warnings: Vec<String>,
+    problems: Vec<Problem>,
+    /// Why the file could not even be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    /// What Azure said, if it was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    live: Option<live::Report>,
+}
+
+pub(super) fn run(outside: &Outside, arguments: &Arguments) -> Exit {
+    let file = outside.config.display().to_string();
+    match schedule_file::load(&outside.config, &outside.environment) {
+        Ok(loaded) => valid(outside, arguments, file, &loaded),
+        Err(rejection) => {
+            wrong(arguments, file, &rejection);
+            Exit::Config
+        }
+    }
+}
+
+fn valid(outside: &Outside, arguments: &Arguments, file: String, loaded: &Loaded) -> Exit {
+    let entries = &loaded.settings.entries;
+    let enabled = entries.iter().filter(|entry| entry.enabled).count();
+    let warnings = warnings(outside, loaded);
+    let live = arguments.live.then(|| live::ask(outside, loaded));
+    let exit = live.as_ref().and_then(|live| live.exit).unwrap_or(Exit::Done);
+    let written = if arguments.format == Format::Json {
+        let (entries, problems) = (entries.len(), Vec::new());
+        print_json(&Report { file, valid: true, entries, enabled, warnings, problems, error: None, live })
+    } else {
+        for warning in &warnings {
+            complain(&format!("{file}: warning: {warning}"));
+        }
+        let mut text = format!("{file}: valid; {} entries, {enabled} of them enabled\n", entries.len());
+        for line in live.iter().flat_map(|live| &live.notes) {
+            text.push_str(&format!("{line}\n"));
+        }
+        for finding in live.iter().flat_map(|live| &live.findings) {
+            complain(&finding.to_string());
+        }
+        print(&text)
+    };
+    if written == Exit::Done { exit } else { written }
+}
+
+fn wrong(arguments: &Arguments, file: String, rejection: &Rejection) {
+    if arguments.format == Format::Json {
+        let error = rejection.problems.is_empty().then(|| rejection.message.clone());
+        let problems = rejection.problems.iter().cloned().collect();
+        let (valid, warnings, live) = (false, Vec::new(), None);
+        print_json(&Report { file, valid, entries: 0, enabled: 0, warnings, problems, error, live });
+    } else {
+        complain(&rejection.message);
+        let what = if rejection.count == 1 { "problem" } else { "problems" };
+        complain(&format!("{file}: {} {what}; nothing was changed", rejection.count));
+    }
+}
+
+/// What is allowed and yet hardly meant.
+fn warnings(outside: &Outside, loaded: &Loaded) -> Vec<String> {
+    let now = Nominal::at_or_before(outside.clock.now().wall);
+    let entries = loaded.settings.entries.iter().filter(|entry| entry.enabled);
+    let silent = entries.filter(|entry| entry.calendar.next_after(now).is_none());
+    let mut warnings: Vec<String> = silent
+        .map(|entry| format!("'{}' has no nominal time left; it never fires again", entry.name))
+        .collect();
+    if loaded.settings.entries.is_empty() {
+        warnings.push("there are no entries; nothing will ever be started".to_owned());
+    }
+    warnings
+}
