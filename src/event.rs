@@ -79,6 +79,8 @@ names! {
     FiringHeld = "firing.held",
     /// The service named a run that cannot be this firing's.
     RunAnomaly = "run.anomaly",
+    /// The host has just booted and its clock is not synchronised yet.
+    ClockAwaited = "clock.awaited",
     /// The wall clock stepped.
     ClockJumped = "clock.jumped",
     /// Data Factory asked for a pause.

@@ -17,6 +17,11 @@ use crate::ledger::{Ledger as _, LedgerError, Lock, LockError, Snapshot, SqliteL
 const OPEN_AGAIN: Duration = Duration::from_secs(2);
 /// Tries between two events about it.
 const REPEAT: u32 = 30;
+/// Where systemd-timesyncd keeps what it has done, with a file `synchronized` once the clock is right
+/// (systemd-timesyncd.service(8)). Other services of that kind hold up time-sync.target, and so the unit.
+const TIMESYNC: &str = "/run/systemd/timesync";
+/// Between two looks at it.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// All that a daemon needs to run.
 pub(super) struct Begun {
@@ -58,6 +63,7 @@ pub(super) async fn begin(outside: &Outside) -> Result<Begun, Exit> {
         Some(loaded) => loaded,
         None => last_good(outside, &snapshot, rejected.as_ref())?,
     };
+    await_clock(outside, loaded.settings.daemon.clock_wait).await;
     Ok(Begun { loaded, rejected, ledger, lock, lock_taken, snapshot })
 }
 
@@ -158,7 +164,47 @@ pub(super) fn client(outside: &Outside, settings: &Settings) -> Result<Client, E
     })
 }
 
+/// Waits for the clock of a host that has just booted: what it reads before is the time of its last stop.
+async fn await_clock(outside: &Outside, limit: Duration) {
+    let mut said = false;
+    while clock_is_awaited(Path::new(TIMESYNC), outside.clock.now().boot, limit) {
+        if !said {
+            said = true;
+            let message = format!(
+                "the clock is not synchronised yet; it is awaited until {} s after boot",
+                limit.as_secs()
+            );
+            outside.notifier.status(&message);
+            (outside.announce)(&Event::new(Level::Warn, Name::ClockAwaited, message, Fields::default()));
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// Whether a host that booted `boot` ago has a service that will set its clock and has not yet.
+fn clock_is_awaited(timesync: &Path, boot: Duration, limit: Duration) -> bool {
+    boot < limit && timesync.is_dir() && !timesync.join("synchronized").exists()
+}
+
 /// Randomness for spreading retries and for the ids of manual firings.
 pub(super) fn random() -> Random {
     Box::new(|| uuid::Uuid::new_v4().as_u64_pair().1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_host_that_just_booted_and_will_set_its_clock_is_waited_for() {
+        let run = tempfile::tempdir().unwrap();
+        let folder = run.path().join("timesync");
+        let (soon, limit) = (Duration::from_secs(20), Duration::from_secs(120));
+        assert!(!clock_is_awaited(&folder, soon, limit), "nobody will set it");
+        std::fs::create_dir(&folder).unwrap();
+        assert!(clock_is_awaited(&folder, soon, limit));
+        assert!(!clock_is_awaited(&folder, limit, limit), "long enough");
+        std::fs::write(folder.join("synchronized"), "").unwrap();
+        assert!(!clock_is_awaited(&folder, soon, limit));
+    }
 }

@@ -192,6 +192,24 @@ pub(super) fn throttled(intent: &Intent, pause_ms: u64) -> Event {
     Event::new(Level::Warn, Name::ThrottlePaused, message, fields)
 }
 
+pub(super) fn clock_jumped(step: jiff::SignedDuration, held: Option<std::time::Duration>) -> Event {
+    let ms = i64::try_from(step.as_millis()).unwrap_or(i64::MAX);
+    let what = if step.is_negative() { "back" } else { "ahead" };
+    let by = step.unsigned_abs().as_secs_f64();
+    let then = match held {
+        Some(hold) => format!("nothing is started until it has agreed with itself for {} s", hold.as_secs()),
+        None if step.is_negative() => "what was not sent yet is planned anew".to_owned(),
+        None => "what came due meanwhile goes by the late rules".to_owned(),
+    };
+    let fields = Fields { step_ms: Some(ms), ..Fields::default() };
+    Event::new(
+        Level::Warn,
+        Name::ClockJumped,
+        format!("the clock was set {what} by {by:.1} s: {then}"),
+        fields,
+    )
+}
+
 /// One event for the firings of one entry that are left out together.
 pub(super) fn skipped_together(intents: &[&Intent], reason: Reason) -> Option<Event> {
     let first = intents.iter().min_by_key(|intent| intent.nominal)?;

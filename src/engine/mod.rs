@@ -19,6 +19,10 @@ mod plan;
 mod ready;
 mod reload;
 mod start;
+mod steps;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -37,6 +41,7 @@ use crate::ledger::{Batch, Intent, Mark, Reason, Record, Request};
 use live::{Live, Phase};
 use plan::Plan;
 use ready::Ready;
+use steps::Clocks;
 
 /// A schedule that is, or is about to be, in force.
 #[derive(Debug, Clone)]
@@ -107,6 +112,7 @@ pub struct Engine {
     settings: Daemon,
     studio: &'static str,
     random: Random,
+    clocks: Clocks,
     plan: Plan,
     live: HashMap<FiringId, Live>,
     /// The firings whose intents are on their way to the ledger, by batch.
@@ -153,7 +159,9 @@ impl std::fmt::Debug for Engine {
 impl Engine {
     /// Takes one input, at `now`, and says what is to be done.
     pub fn handle(&mut self, input: Input, now: Now) -> Vec<Action> {
+        let believed = self.watch_clock(now);
         match input {
+            Input::Wake | Input::Heartbeat if !believed => {}
             Input::Wake => self.wake(now),
             Input::Heartbeat => {
                 self.plan_ahead(now);
@@ -169,7 +177,9 @@ impl Engine {
             Input::Stop => self.stop(now),
             Input::GraceOver => self.grace_over(now),
         }
-        self.pump(now);
+        if believed {
+            self.pump(now);
+        }
         self.flush();
         self.say_if_stopped();
         std::mem::take(&mut self.actions)
@@ -178,7 +188,7 @@ impl Engine {
     /// When the engine must be woken, if at all.
     #[must_use]
     pub fn alarm(&self) -> Option<Timestamp> {
-        self.timers.first().map(|(at, _)| *at)
+        self.clocks.held_until().or_else(|| self.timers.first().map(|(at, _)| *at))
     }
 
     /// The next nominal time that is not planned yet, and its entry.

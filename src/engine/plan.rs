@@ -8,7 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::live::{Live, Phase};
-use super::missed::{choose, is_late};
+use super::missed::{Run, choose, is_late};
 use super::{Engine, announce};
 use crate::clock::Now;
 use crate::config::Entry;
@@ -26,12 +26,14 @@ pub(super) struct Slot {
     pub(super) mark: Nominal,
     /// The first nominal time after the mark.
     pub(super) next: Option<Nominal>,
+    /// The last row of nominal times that were left out since they were missed.
+    skipped: Option<Run>,
 }
 
 impl Slot {
     pub(super) fn new(entry: Arc<Entry>, mark: Nominal) -> Self {
         let next = entry.calendar.next_after(mark);
-        Self { entry, mark, next }
+        Self { entry, mark, next, skipped: None }
     }
 
     fn move_mark(&mut self, mark: Nominal) {
@@ -95,6 +97,21 @@ impl Plan {
         }
     }
 
+    /// Brings the marks that lie after `to` back to it; returns them. Nominal times that were left out in one
+    /// row with others before `to` stay left out: they have their record.
+    pub(super) fn return_to(&mut self, to: Nominal) -> Vec<Mark> {
+        let ahead = self.slots.values().filter_map(|slot| {
+            let straddling = slot.skipped.filter(|run| run.first <= to && run.last > to);
+            let nominal = straddling.map_or(to, |run| run.last);
+            (slot.mark > nominal).then(|| Mark { entry: slot.entry.name.clone(), nominal })
+        });
+        let marks: Vec<Mark> = ahead.collect();
+        for mark in &marks {
+            self.lower(mark);
+        }
+        marks
+    }
+
     /// Whether a planned firing whose due time has come should start: it is not late, or its policy
     /// starts it all the same.
     pub(super) fn still_wanted(&self, intent: &Intent, now: Timestamp) -> bool {
@@ -144,6 +161,9 @@ impl Engine {
         let missed = entry.calendar.due_between(mark, until).take_while(late);
         let choice = choose(missed, &entry.policy, now.wall);
         if let Some(run) = choice.skipped {
+            if let Some(slot) = self.plan.slots.get_mut(name) {
+                slot.skipped = Some(run);
+            }
             let intent = self.intent(&entry, run.first, Body::new("{}"), now);
             self.events.push(announce::skipped(&intent, Reason::Missed, run.first, run.last, run.count));
             let skips = Skips { intent, last: run.last, count: run.count, reason: Reason::Missed };
@@ -160,6 +180,10 @@ impl Engine {
 
     fn plan_firing(&mut self, entry: &Arc<Entry>, nominal: Nominal, now: Now) {
         let mut intent = self.intent(entry, nominal, Body::new("{}"), now);
+        // After a step of the clock a firing that was attempted before it may still be under way.
+        if self.live.contains_key(&intent.firing_id) {
+            return;
+        }
         match render(entry, &entry.parameters, &intent) {
             Ok(body) => intent.body = body,
             Err(error) => return self.stillborn(intent, &error, now),

@@ -60,6 +60,18 @@ impl Ready {
         self.buckets.get(subscription)?.paused_until.filter(|until| *until > now)
     }
 
+    /// Moves the ends of all pauses; returns them.
+    pub(super) fn move_pauses(
+        &mut self,
+        moved: impl Fn(Timestamp) -> Timestamp,
+    ) -> Vec<(SubscriptionId, Timestamp)> {
+        let paused = self.buckets.iter_mut().filter_map(|(subscription, bucket)| {
+            bucket.paused_until = bucket.paused_until.map(&moved);
+            bucket.paused_until.map(|until| (subscription.clone(), until))
+        });
+        paused.collect()
+    }
+
     /// Removes firings that are not to be sent after all.
     pub(super) fn retain(&mut self, keep: impl Fn(&FiringId) -> bool) {
         for bucket in self.buckets.values_mut() {

@@ -7,17 +7,19 @@ use super::live::{Live, Phase};
 use super::plan::Plan;
 use super::ready::Ready;
 use super::reload::Changes;
+use super::steps::Clocks;
 use super::{Action, Engine, Random, Schedule, Timer};
 use crate::clock::Now;
 use crate::ids::Nominal;
 use crate::ledger::{Intent, Open, Record, Snapshot, State};
 
 impl Engine {
-    fn new(schedule: &Schedule, snapshot: &Snapshot, random: Random) -> Self {
+    fn new(schedule: &Schedule, snapshot: &Snapshot, random: Random, now: Now) -> Self {
         Self {
             settings: schedule.daemon.clone(),
             studio: schedule.studio,
             random,
+            clocks: Clocks::new(now),
             plan: Plan::new(Arc::clone(&schedule.version), HashMap::new()),
             live: HashMap::new(),
             committing: HashMap::new(),
@@ -44,7 +46,7 @@ impl Engine {
     /// and leaves the schedule in force as it is.
     #[must_use]
     pub fn for_requests(schedule: &Schedule, snapshot: &Snapshot, random: Random, now: Now) -> Self {
-        let mut engine = Self::new(schedule, snapshot, random);
+        let mut engine = Self::new(schedule, snapshot, random, now);
         let swap = Nominal::at_or_before(now.wall);
         let changes = Changes::between(&HashMap::new(), &schedule.entries, swap);
         engine.plan = Plan::new(Arc::clone(&schedule.version), changes.slots);
@@ -62,7 +64,7 @@ impl Engine {
         lock_taken: Now,
         now: Now,
     ) -> (Self, Vec<Action>) {
-        let mut engine = Self::new(schedule, &snapshot, random);
+        let mut engine = Self::new(schedule, &snapshot, random, now);
         engine.records.push(Record::CleanStop(false));
         let swap = Nominal::at_or_before(now.wall);
         let known = snapshot.marks.iter().map(|(name, known)| (name, known.clone())).collect();

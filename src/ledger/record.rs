@@ -234,6 +234,8 @@ pub enum Record {
     Marked(Mark),
     /// An intent that was never sent is taken back.
     Withdrawn(FiringId),
+    /// The clock was set back to here: what was left out as missed after it is still to come.
+    SetBack(Nominal),
     /// A firing went on.
     Progress(Progress),
     /// A factory was seen to take, or not to take, our request id as the run's.

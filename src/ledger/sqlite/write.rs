@@ -123,6 +123,14 @@ impl Writer<'_> {
                     .await
                     .map(drop)
             }
+            Record::SetBack(to) => sqlx::query(
+                "DELETE FROM firing WHERE kind = 'scheduled' AND state = 'skipped' AND reason = 'missed' \
+                 AND nominal > ?",
+            )
+            .bind(to.as_second())
+            .execute(&mut *self.connection)
+            .await
+            .map(drop),
             Record::Learned { factory, takes_our_id } => sqlx::query(
                 "INSERT INTO factory (factory, takes_our_id) VALUES (?, ?) \
                  ON CONFLICT (factory) DO UPDATE SET takes_our_id = excluded.takes_our_id",

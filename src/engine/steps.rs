@@ -1,0 +1,127 @@
+//! Steps of the wall clock: noticed by comparing it with the clock that never steps, held while they are
+//! too large to be believed, and then followed.
+//!
+//! Forwards, what came due goes by the late rules. Backwards, marks return to now, and what had not been
+//! sent is planned anew. Waits that count a duration keep their length either way.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::live::Phase;
+use super::{Engine, Timer, announce};
+use crate::clock::Now;
+use crate::ids::Nominal;
+use crate::ledger::{Mark, Record};
+
+/// Steps below this are the small corrections of a clock that is kept.
+const NOTICED: SignedDuration = SignedDuration::from_secs(1);
+/// Steps above this are only believed once the clock has agreed with itself for `clock_hold`.
+const BELIEVED: SignedDuration = SignedDuration::from_mins(10);
+
+/// What the engine knows of the clocks.
+#[derive(Debug)]
+pub(super) struct Clocks {
+    last: Now,
+    hold: Option<Hold>,
+}
+
+/// Nothing is fired and nothing skipped until the clock has agreed with itself for long enough.
+#[derive(Debug)]
+struct Hold {
+    /// The sum of all steps since the hold began.
+    step: SignedDuration,
+    /// On the clock that never steps.
+    until: Duration,
+    /// The same on the wall clock as it stands now.
+    until_wall: Timestamp,
+}
+
+impl Clocks {
+    pub(super) fn new(now: Now) -> Self {
+        Self { last: now, hold: None }
+    }
+
+    /// When a hold ends, on the wall clock.
+    pub(super) fn held_until(&self) -> Option<Timestamp> {
+        self.hold.as_ref().map(|hold| hold.until_wall)
+    }
+
+    /// By how much the wall clock stepped since the last look.
+    fn step(&mut self, now: Now) -> Option<SignedDuration> {
+        let passed = now.boot.saturating_sub(self.last.boot);
+        let expected = Engine::later(self.last.wall, passed);
+        self.last = now;
+        let step = now.wall.duration_since(expected);
+        (step.abs() >= NOTICED).then_some(step)
+    }
+}
+
+impl Engine {
+    /// Compares the clocks; returns whether the wall clock is to be believed.
+    pub(super) fn watch_clock(&mut self, now: Now) -> bool {
+        if let Some(step) = self.clocks.step(now) {
+            self.stepped(step, now);
+        }
+        match self.clocks.hold.take_if(|hold| hold.until <= now.boot) {
+            Some(hold) => self.follow(hold.step, now),
+            None if self.clocks.hold.is_some() => return false,
+            None => {}
+        }
+        true
+    }
+
+    fn stepped(&mut self, step: SignedDuration, now: Now) {
+        let so_far = self.clocks.hold.as_ref().map(|hold| hold.step);
+        let held = so_far.is_some() || step.abs() > BELIEVED;
+        let hold_for = self.settings.clock_hold;
+        self.events.push(announce::clock_jumped(step, held.then_some(hold_for)));
+        self.keep_waits(step);
+        if held {
+            self.clocks.hold = Some(Hold {
+                step: so_far.unwrap_or_default().saturating_add(step),
+                until: now.boot + hold_for,
+                until_wall: Self::later(now.wall, hold_for),
+            });
+        } else {
+            self.follow(step, now);
+        }
+    }
+
+    /// Waits for the next attempt, look, bucket or token last as long as they were meant to.
+    fn keep_waits(&mut self, step: SignedDuration) {
+        let moved = |at: Timestamp| at.checked_add(step).unwrap_or(at);
+        let mut timers = Vec::new();
+        for (firing, live) in &mut self.live {
+            live.started = live.started.map(moved);
+            if let Phase::Backoff(at) | Phase::Settling(at) = &mut live.phase {
+                *at = moved(*at);
+                timers.push((*at, Timer::Firing(*firing)));
+            }
+        }
+        self.no_token_until = self.no_token_until.map(moved);
+        timers.extend(self.no_token_until.map(|at| (at, Timer::Token)));
+        for (subscription, until) in self.ready.move_pauses(moved) {
+            timers.push((until, Timer::Bucket(subscription)));
+        }
+        self.timers.extend(timers);
+    }
+
+    /// Acts on a step that is believed. Forwards the gate does what is to be done.
+    fn follow(&mut self, step: SignedDuration, now: Now) {
+        if step >= SignedDuration::ZERO {
+            return;
+        }
+        let to = Nominal::at_or_before(now.wall);
+        let again: Vec<_> = self
+            .live
+            .values()
+            .filter(|live| live.can_be_withdrawn() && live.intent.nominal > to)
+            .map(|live| std::sync::Arc::clone(&live.intent))
+            .collect();
+        let mut marks: Vec<Mark> = self.withdraw(&again);
+        marks.extend(self.plan.return_to(to));
+        self.records.push(Record::SetBack(to));
+        self.records.extend(marks.into_iter().map(Record::Marked));
+    }
+}
