@@ -3,11 +3,11 @@
 use http_body_util::Full;
 use hyper::Response;
 use hyper::body::Bytes;
-use hyper::header::{HeaderName, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::seen::Run;
+use crate::seen::{Run, now};
 
 /// An answer.
 #[derive(Debug, Clone)]
@@ -33,14 +33,41 @@ impl Reply {
         Self::json(status, &json!({ "error": { "code": code, "message": message } }))
     }
 
+    /// An error of Data Factory itself, which names what it is about (recorded exchanges:
+    /// "cancel-unknown-run", "getPipeline-missing").
+    pub(crate) fn factory_error(status: u16, code: &str, message: &str, target: &str) -> Self {
+        let error = json!({ "code": code, "message": message, "target": target, "details": null });
+        Self::json(status, &json!({ "error": error }))
+    }
+
+    /// The headers that ARM puts on every answer.
+    pub(crate) fn through_arm(mut self) -> Self {
+        let route = format!("LOOPBACK:{}:{}", now().strftime("%Y%m%dT%H%M%SZ"), uuid::Uuid::new_v4());
+        self.headers.push(("x-ms-routing-request-id", route));
+        for (name, value) in [
+            ("cache-control", "no-cache"),
+            ("pragma", "no-cache"),
+            ("expires", "-1"),
+            ("strict-transport-security", "max-age=31536000; includeSubDomains"),
+            ("x-content-type-options", "nosniff"),
+        ] {
+            self.headers.push((name, value.to_owned()));
+        }
+        self
+    }
+
     pub(crate) fn into_response(self) -> Result<Response<Full<Bytes>>, hyper::http::Error> {
         let kind = if self.body.starts_with(['{', '[', '"']) {
             "application/json; charset=utf-8"
         } else {
             "text/html"
         };
-        let mut response = Response::builder().status(self.status).header("content-type", kind);
+        let mut response = Response::builder().status(self.status);
         if let Some(headers) = response.headers_mut() {
+            // Nothing has no type (recorded exchange: "cancel").
+            if !self.body.is_empty() {
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+            }
             for (name, value) in self.headers {
                 if let Ok(value) = HeaderValue::from_str(&value) {
                     headers.insert(HeaderName::from_static(name), value);
@@ -67,7 +94,7 @@ pub(crate) fn pipeline_run(run: &Run, redact: bool) -> Value {
         "id": path,
         "runId": run.run_id,
         "debugRunId": null,
-        "runGroupId": run.run_id,
+        "runGroupId": run.run_group_id,
         "pipelineName": run.pipeline,
         "parameters": shown(&run.parameters, redact),
         "invokedBy": { "id": "00000000000000000000000000000000", "name": "Manual", "invokedByType": "Manual" },
@@ -79,16 +106,17 @@ pub(crate) fn pipeline_run(run: &Run, redact: bool) -> Value {
         "lastUpdated": ends.clone().unwrap_or(started),
         "annotations": [],
         "runDimension": {},
-        "isLatest": true,
+        "isLatest": run.is_latest,
     })
 }
 
-/// Parameters as the service shows them: every value is text, lists and objects as JSON text.
+/// Parameters as the service shows them: every value is text, lists and objects as JSON text. The schema
+/// knows no other values; what the service makes of null is not recorded.
 fn shown(parameters: &Value, redact: bool) -> Value {
     let text = |value: &Value| match value {
         _ if redact => json!("**********"),
         Value::String(text) => json!(text),
-        Value::Null => Value::Null,
+        Value::Null => json!(""),
         other => json!(other.to_string()),
     };
     let fields =

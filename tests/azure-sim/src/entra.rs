@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -15,13 +16,13 @@ use crate::server::Call;
 
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// Which token a call carries, in the order in which they were granted, and whether it has expired.
-pub(crate) fn carried(inside: &Inside, call: &Call) -> (Option<u64>, bool) {
+/// The error that a client may wait out.
+const TRANSIENT: &str = "temporarily_unavailable";
+
+/// The token that a call carries, if it is known.
+pub(crate) fn carried<'a>(inside: &'a Inside, call: &Call) -> Option<&'a Issued> {
     let token = call.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
-    match token.and_then(|token| inside.tokens.get(token)) {
-        Some(issued) => (Some(issued.number), issued.expires <= monotonic()),
-        None => (None, false),
-    }
+    token.and_then(|token| inside.tokens.get(token))
 }
 
 /// An AADSTS error.
@@ -36,6 +37,18 @@ fn denied(status: u16, error: &'static str, number: u32, text: impl Into<String>
     Denied { status, error, number, text: text.into() }
 }
 
+/// How Entra ID answers with a number that was asked for; most are about the client's credential.
+fn denied_as(number: u32) -> Denied {
+    let (status, error) = match number {
+        50_033 | 90_006 | 90_012 | 90_024 | 90_033 => (503, TRANSIENT),
+        90_002 => (400, "invalid_tenant"),
+        700_011 | 700_016 => (400, "unauthorized_client"),
+        900_144 | 9_002_313 => (400, "invalid_request"),
+        _ => (401, "invalid_client"),
+    };
+    denied(status, error, number, "Refused as was asked for.")
+}
+
 impl Denied {
     /// The shape of Microsoft's page "AADSTS error codes".
     fn reply(&self) -> Reply {
@@ -45,7 +58,7 @@ impl Denied {
             "AADSTS{}: {} Trace ID: {trace} Correlation ID: {correlation} Timestamp: {stamp}",
             self.number, self.text
         );
-        Reply::json(
+        let mut reply = Reply::json(
             self.status,
             &json!({
                 "error": self.error,
@@ -56,7 +69,11 @@ impl Denied {
                 "correlation_id": correlation.to_string(),
                 "error_uri": format!("https://login.microsoftonline.com/error?code={}", self.number),
             }),
-        )
+        );
+        if self.error == TRANSIENT {
+            reply.headers.push(("retry-after", "5".to_owned()));
+        }
+        reply
     }
 }
 
@@ -80,7 +97,7 @@ fn granted(inside: &mut Inside, url: &str, call: &Call, tenant: &str, v2: bool) 
         return Err(denied(400, "invalid_tenant", 90_002, format!("Tenant '{tenant}' not found.")));
     }
     if let Some(number) = inside.switches.aadsts {
-        return Err(denied(401, "invalid_client", number, "Refused as was asked for."));
+        return Err(denied_as(number));
     }
     let form: Vec<(String, String)> = form_urlencoded::parse(&call.body).into_owned().collect();
     let field = |name: &str| form.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
@@ -116,15 +133,21 @@ fn granted(inside: &mut Inside, url: &str, call: &Call, tenant: &str, v2: bool) 
             }
         }
     }
-    Ok(new_token(inside, audience, v2))
+    Ok(new_token(inside, tenant, audience, v2))
 }
 
-fn new_token(inside: &mut Inside, audience: &str, v2: bool) -> Reply {
+fn new_token(inside: &mut Inside, tenant: &str, audience: &str, v2: bool) -> Reply {
     inside.granted += 1;
     let lifetime = inside.switches.token_lifetime_secs;
     let token = format!("eyJ0eXAiOiJKV1QifQ.{}.{}", inside.granted, uuid::Uuid::new_v4().simple());
-    let expires = monotonic() + Duration::from_secs(lifetime);
-    inside.tokens.insert(token.clone(), Issued { number: inside.granted, expires });
+    let good_for = Duration::from_secs(lifetime);
+    let issued = Issued {
+        number: inside.granted,
+        tenant: tenant.to_owned(),
+        expires: monotonic() + good_for,
+        expires_at: now().checked_add(good_for).unwrap_or(Timestamp::MAX),
+    };
+    inside.tokens.insert(token.clone(), issued);
     let mut body = Map::new();
     body.insert("token_type".to_owned(), json!("Bearer"));
     // Numbers at v2, texts at v1 (recorded exchanges of both).
@@ -142,7 +165,10 @@ fn new_token(inside: &mut Inside, audience: &str, v2: bool) -> Reply {
     }
     body.insert("access_token".to_owned(), json!(token));
     let mut reply = Reply::json(200, &Value::Object(body));
-    reply.headers.push(("cache-control", "no-store, no-cache".to_owned()));
+    for (name, value) in [("cache-control", "no-store, no-cache"), ("pragma", "no-cache"), ("expires", "-1")]
+    {
+        reply.headers.push((name, value.to_owned()));
+    }
     reply
 }
 

@@ -4,21 +4,23 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::answers::{Reply, pipeline_run};
+use crate::create::create_run;
 use crate::entra;
 use crate::route::{Operation, Place, What};
 use crate::seen::{Inside, Run, monotonic, now};
 use crate::server::Call;
-use crate::switches::{RepeatedId, RunIdMode};
 
 /// Runs of one page of the query.
 const PAGE: usize = 100;
 
 /// Answers a request to a factory.
-pub(crate) fn answer(inside: &mut Inside, call: &Call, place: &Place, what: &What) -> Reply {
-    if let Err(refusal) = check(inside, call, place) {
+pub(crate) fn answer(inside: &mut Inside, url: &str, call: &Call, place: &Place, what: &What) -> Reply {
+    if let Err(mut refusal) = check(inside, url, call, place) {
+        // Recorded for a factory that is missing: ARM says that the answer is its own.
+        refusal.headers.push(("x-ms-failure-cause", "gateway".to_owned()));
         return refusal;
     }
-    match what {
+    let mut reply = match what {
         What::CreateRun(pipeline) => create_run(inside, call, place, pipeline),
         What::Run(run) => get_run(inside, run),
         What::Cancel(run) => cancel(inside, run),
@@ -30,7 +32,15 @@ pub(crate) fn answer(inside: &mut Inside, call: &Call, place: &Place, what: &Wha
             Reply::json(200, &json!({ "value": value }))
         }
         What::Permissions => permissions(inside),
-    }
+    };
+    // Which of ARM's budgets pays: createRun and cancel write, the query reads although it is a POST.
+    reply.headers.push(match what {
+        What::CreateRun(_) | What::Cancel(_) => {
+            ("x-ms-ratelimit-remaining-subscription-writes", left_of_writes(inside, place))
+        }
+        _ => ("x-ms-ratelimit-remaining-subscription-reads", "249".to_owned()),
+    });
+    reply
 }
 
 /// What the caller may do (REST reference, "Permissions - List For Resource").
@@ -48,16 +58,27 @@ fn permissions(inside: &Inside) -> Reply {
     }
 }
 
+/// What is left of the subscription's bucket; without one, what ARM says after a first call.
+fn left_of_writes(inside: &Inside, place: &Place) -> String {
+    let left = inside.switches.bucket.and(inside.buckets.get(&place.subscription.to_lowercase()));
+    left.map_or_else(|| "199".to_owned(), |(left, _)| format!("{}", left.floor()))
+}
+
+/// A parameter of the query string.
+pub(crate) fn parameter(call: &Call, name: &str) -> Option<String> {
+    let mut all = form_urlencoded::parse(call.query.as_bytes());
+    all.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+}
+
 /// What ARM checks before Data Factory sees the request.
-fn check(inside: &Inside, call: &Call, place: &Place) -> Result<(), Reply> {
+fn check(inside: &Inside, url: &str, call: &Call, place: &Place) -> Result<(), Reply> {
     let refuse = |status, code: &str, message: String| Err(Reply::arm_error(status, code, &message));
     if call.operation == Operation::Other {
         let message = format!("The requested resource does not support http method '{}'.", call.method);
         return refuse(405, "MethodNotAllowed", message);
     }
-    let version = form_urlencoded::parse(call.query.as_bytes()).find(|(name, _)| name == "api-version");
     let wanted = if call.operation == Operation::Permissions { "2022-04-01" } else { "2018-06-01" };
-    match version.as_ref().map(|(_, value)| value.as_ref()) {
+    match parameter(call, "api-version").as_deref() {
         Some(given) if given == wanted => {}
         Some(other) => {
             let message = format!("The api-version '{other}' is invalid.");
@@ -73,7 +94,7 @@ fn check(inside: &Inside, call: &Call, place: &Place) -> Result<(), Reply> {
             format!("The provided subscription identifier '{}' is malformed or invalid.", place.subscription);
         return refuse(400, "InvalidSubscriptionId", message);
     }
-    authorize(inside, call)?;
+    authorize(inside, url, call)?;
     if call.method == "POST" {
         let kind = call.header("content-type").unwrap_or_default();
         if !call.body.is_empty() && !kind.starts_with("application/json") {
@@ -97,117 +118,46 @@ fn check(inside: &Inside, call: &Call, place: &Place) -> Result<(), Reply> {
     Ok(())
 }
 
-fn authorize(inside: &Inside, call: &Call) -> Result<(), Reply> {
+/// Whether the token is good for this subscription, which belongs to the one tenant, if there is one.
+fn authorize(inside: &Inside, url: &str, call: &Call) -> Result<(), Reply> {
+    let tenant = &inside.switches.tenant;
     let (code, message) = match (entra::carried(inside, call), call.header("authorization")) {
-        ((Some(_), false), _) => return Ok(()),
-        ((Some(_), true), _) => (
+        (Some(token), _) if token.expires <= monotonic() => (
             "ExpiredAuthenticationToken",
-            "The access token expiry UTC time is earlier than current UTC time.",
+            format!(
+                "The access token expiry UTC time '{}' is earlier than current UTC time '{}'.",
+                american(token.expires_at),
+                american(now())
+            ),
         ),
-        ((None, _), Some(_)) => ("InvalidAuthenticationToken", "The access token is invalid."),
-        ((None, _), None) => {
-            ("AuthenticationFailed", "Authentication failed. The 'Authorization' header is missing.")
+        (Some(token), _) if !tenant.is_empty() && token.tenant != *tenant => (
+            "InvalidAuthenticationTokenTenant",
+            format!(
+                "The access token is from the wrong issuer '{url}/{}'. It must match the tenant '{url}/{tenant}' \
+                 associated with this subscription.",
+                token.tenant
+            ),
+        ),
+        (Some(_), _) => return Ok(()),
+        (None, Some(_)) => ("InvalidAuthenticationToken", "The access token is invalid.".to_owned()),
+        (None, None) => {
+            let message = "Authentication failed. The 'Authorization' header is missing.";
+            ("AuthenticationFailed", message.to_owned())
         }
     };
-    let mut reply = Reply::arm_error(401, code, message);
-    let challenge = format!("Bearer error=\"invalid_token\", error_description=\"{message}\"");
+    let mut reply = Reply::arm_error(401, code, &message);
+    let authority = if tenant.is_empty() { "common" } else { tenant };
+    // Its own address instead of login.windows.net: who follows it stays on this machine.
+    let challenge = format!(
+        "Bearer authorization_uri=\"{url}/{authority}\", error=\"invalid_token\", error_description=\"{message}\""
+    );
     reply.headers.push(("www-authenticate", challenge));
     Err(reply)
 }
 
-fn create_run(inside: &mut Inside, call: &Call, place: &Place, pipeline: &str) -> Reply {
-    if let Some(refusal) = throttle(inside, place) {
-        return refusal;
-    }
-    let parameters = match call.body.is_empty() {
-        true => json!({}),
-        false => match serde_json::from_slice::<Value>(&call.body) {
-            Ok(value @ Value::Object(_)) => value,
-            _ => return Reply::arm_error(400, "BadRequest", "null"),
-        },
-    };
-    if let Some(declared) = &inside.switches.pipelines {
-        let Some(declared) = declared.get(pipeline) else {
-            let message = format!("Entity {pipeline} not found.");
-            return Reply::arm_error(404, "EntityNotFound", &message);
-        };
-        for (name, parameter) in declared {
-            let given = parameters.get(name);
-            if given.is_some_and(|value| !is_of(value, &parameter.kind)) {
-                let message = format!(
-                    "The template validation failed: 'The value of parameter '{name}' is not of type '{}'.'",
-                    parameter.kind
-                );
-                return Reply::arm_error(400, "BadRequest", &message);
-            }
-        }
-    }
-    let request_id = call.request_id();
-    let known = request_id.as_ref().and_then(|id| inside.by_request.get(id)).copied();
-    let mut fresh = inside.switches.run_id_mode == RunIdMode::Own;
-    if let Some(index) = known {
-        match inside.switches.repeated_id {
-            RepeatedId::SameRun => return started(&inside.seen.runs[index].run_id.clone()),
-            RepeatedId::NewRun => fresh = true,
-            RepeatedId::Conflict => return Reply::arm_error(409, "Conflict", "The run exists already."),
-        }
-    }
-    let run_id = match (&inside.switches.run_id_mode, &request_id) {
-        (RunIdMode::Fixed(id), _) => id.clone(),
-        (RunIdMode::Ours, Some(id)) if !fresh && uuid::Uuid::try_parse(id).is_ok() => id.clone(),
-        _ => uuid::Uuid::new_v4().to_string(),
-    };
-    let index = inside.seen.runs.len();
-    inside.by_run.insert(run_id.clone(), index);
-    if let Some(id) = &request_id {
-        inside.by_request.entry(id.clone()).or_insert(index);
-    }
-    inside.seen.runs.push(Run {
-        run_id: run_id.clone(),
-        request_id,
-        pipeline: pipeline.to_owned(),
-        factory: place.factory.clone(),
-        resource_group: place.resource_group.clone(),
-        subscription: place.subscription.clone(),
-        parameters,
-        arrived_at: call.arrived_at,
-        status: "Queued".to_owned(),
-    });
-    started(&run_id)
-}
-
-fn started(run_id: &str) -> Reply {
-    Reply::json(200, &json!({ "runId": run_id }))
-}
-
-/// Data Factory's types of parameters.
-fn is_of(value: &Value, kind: &str) -> bool {
-    match kind {
-        "Int" => value.is_i64() || value.is_u64(),
-        "Float" => value.is_number(),
-        "Bool" => value.is_boolean(),
-        "Array" => value.is_array(),
-        "Object" => value.is_object(),
-        _ => value.is_string(),
-    }
-}
-
-fn throttle(inside: &mut Inside, place: &Place) -> Option<Reply> {
-    let bucket = inside.switches.bucket?;
-    let key = place.subscription.to_lowercase();
-    let (left, at) = inside.buckets.entry(key).or_insert((bucket.capacity, monotonic()));
-    *left = (*left + at.elapsed().as_secs_f64() * bucket.refill_per_sec).min(bucket.capacity);
-    *at = monotonic();
-    if *left >= 1.0 {
-        *left -= 1.0;
-        return None;
-    }
-    let seconds = ((1.0 - *left) / bucket.refill_per_sec).ceil().max(1.0);
-    let message =
-        "Number of 'write' requests for subscription exceeded the limit. Please try again after some time.";
-    let mut reply = Reply::arm_error(429, "SubscriptionRequestsThrottled", message);
-    reply.headers.push(("retry-after", format!("{seconds}")));
-    Some(reply)
+/// A time as the service writes it into this message.
+fn american(at: Timestamp) -> String {
+    at.strftime("%-m/%-d/%Y %-I:%M:%S %p").to_string()
 }
 
 /// Whether a run has been there for so long that it is visible.
@@ -229,9 +179,7 @@ fn get_run(inside: &Inside, run: &str) -> Reply {
 
 fn cancel(inside: &mut Inside, run: &str) -> Reply {
     let Some(index) = inside.by_run.get(&run.to_lowercase()).copied() else {
-        // Recorded: cancelling an unknown run is a 400.
-        let message = format!("Referenced pipeline run id {run} is not a valid run id.");
-        return Reply::arm_error(400, "ReferencedPipelineRunNotFound", &message);
+        return no_such_run(run);
     };
     let run = &mut inside.seen.runs[index];
     if matches!(run.status.as_str(), "Succeeded" | "Failed" | "Cancelled") {
@@ -241,8 +189,15 @@ fn cancel(inside: &mut Inside, run: &str) -> Reply {
         );
         return Reply::arm_error(400, "PipelineRunNotRunning", &message);
     }
-    "Cancelled".clone_into(&mut run.status);
+    // Recorded: it is being cancelled, and not yet done with.
+    "Canceling".clone_into(&mut run.status);
     Reply { body: String::new(), ..Reply::json(200, &()) }
+}
+
+/// Recorded when such a run is cancelled: a 400.
+pub(crate) fn no_such_run(run: &str) -> Reply {
+    let message = format!("Referenced pipeline run id {run} does not exist.");
+    Reply::factory_error(400, "ReferencedPipelineRunNotFound", &message, "pipelinerun")
 }
 
 fn query(inside: &Inside, call: &Call, place: &Place) -> Reply {
@@ -254,9 +209,10 @@ fn query(inside: &Inside, call: &Call, place: &Place) -> Reply {
     };
     let mut filters = Vec::new();
     for filter in body["filters"].as_array().into_iter().flatten() {
-        let values: Vec<&str> =
-            filter["values"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-        let (Some(operand), Some(operator)) = (filter["operand"].as_str(), filter["operator"].as_str())
+        let values: Option<Vec<&str>> =
+            filter["values"].as_array().and_then(|values| values.iter().map(Value::as_str).collect());
+        let (Some(operand), Some(operator), Some(values)) =
+            (filter["operand"].as_str(), filter["operator"].as_str(), values)
         else {
             return bad("A filter needs operand, operator and values.");
         };
@@ -272,7 +228,7 @@ fn query(inside: &Inside, call: &Call, place: &Place) -> Reply {
             let value = match *operand {
                 "PipelineName" => &run.pipeline,
                 "Status" => &run.status,
-                "RunGroupId" => &run.run_id,
+                "RunGroupId" => &run.run_group_id,
                 _ => return true,
             };
             let named = values.iter().any(|wanted| wanted.eq_ignore_ascii_case(value));
@@ -302,19 +258,24 @@ fn get_pipeline(inside: &Inside, place: &Place, name: &str) -> Reply {
         return Reply::json(200, &definition(inside, place, name));
     }
     let message = "The document could not be retrieved because it does not exist.";
-    Reply::arm_error(404, "NotFound", message)
+    Reply::factory_error(404, "NotFound", message, &resource(place, name))
 }
 
 fn definition(inside: &Inside, place: &Place, name: &str) -> Value {
     let declared = inside.switches.pipelines.as_ref().and_then(|pipelines| pipelines.get(name));
     json!({
-        "id": format!(
-            "/subscriptions/{}/resourceGroups/{}/providers/Microsoft.DataFactory/factories/{}/pipelines/{name}",
-            place.subscription, place.resource_group, place.factory
-        ),
+        "id": resource(place, name),
         "name": name,
         "type": "Microsoft.DataFactory/factories/pipelines",
-        "etag": "\"00000000-0000-0000-0000-000000000000\"",
+        "etag": "00000000-0000-0000-0000-000000000000",
         "properties": { "activities": [], "parameters": declared.cloned().unwrap_or_default() },
     })
+}
+
+/// The id of a pipeline.
+fn resource(place: &Place, name: &str) -> String {
+    format!(
+        "/subscriptions/{}/resourceGroups/{}/providers/Microsoft.DataFactory/factories/{}/pipelines/{name}",
+        place.subscription, place.resource_group, place.factory
+    )
 }

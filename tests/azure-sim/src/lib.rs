@@ -5,6 +5,7 @@
 
 mod admin;
 mod answers;
+mod create;
 mod entra;
 mod factory;
 mod route;

@@ -32,6 +32,10 @@ pub struct Run {
     pub arrived_at: Timestamp,
     /// Data Factory's word for where it stands.
     pub status: String,
+    /// The first run of those that it recovers, its own id if it recovers none.
+    pub run_group_id: String,
+    /// Whether no later run recovers it.
+    pub is_latest: bool,
 }
 
 /// A request that arrived.
@@ -88,7 +92,10 @@ impl Seen {
 #[derive(Debug, Clone)]
 pub(crate) struct Issued {
     pub(crate) number: u64,
+    pub(crate) tenant: String,
     pub(crate) expires: Instant,
+    /// The same by the wall clock, to be shown.
+    pub(crate) expires_at: Timestamp,
 }
 
 /// Everything that changes.
@@ -102,7 +109,7 @@ pub(crate) struct Inside {
     pub(crate) certificates: Vec<String>,
     /// Ids of assertions; each may be used once.
     pub(crate) assertions: HashSet<String>,
-    /// Runs by request id and by run id.
+    /// Runs by request id, and by run id in small letters.
     pub(crate) by_request: HashMap<String, usize>,
     pub(crate) by_run: HashMap<String, usize>,
     /// What is left in each subscription's bucket, and when that was counted.
