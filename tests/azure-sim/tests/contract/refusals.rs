@@ -1,0 +1,203 @@
+//! Every refusal has the published shape of an error, and says what the client must know to go on.
+
+use azure_sim::{Bucket, Effect, Fault, Operation, Sim};
+
+use crate::client::{Answer, Ask, FACTORY, Place, TENANT, ask, token_of};
+use crate::shapes::{assert_refused, assert_success};
+
+const VERSION: &str = "api-version=2018-06-01";
+
+/// The answer to a request that is made by hand, to the factory.
+fn by_hand(sim: &Sim, method: &str, rest: &str, headers: &[(&str, &str)], body: Option<&str>) -> Answer {
+    let target = format!("{FACTORY}{rest}");
+    let body = body.map(str::to_owned);
+    ask(sim, &Ask { method, target: &target, headers: headers.to_vec(), body })
+}
+
+#[test]
+fn a_body_that_is_no_object_of_parameters_is_refused() {
+    let place = Place::new();
+    for body in ["{", "[]", "1", "null", "\"a\"", "{}{}"] {
+        assert_refused(&place.post("/pipelines/A/createRun", body), 400, "BadRequest");
+    }
+    assert_eq!(place.sim.runs().len(), 0);
+}
+
+#[test]
+fn a_query_without_its_required_fields_is_refused() {
+    let place = Place::new();
+    for body in ["", "{", "{}", r#"{"lastUpdatedAfter":"2000-01-01T00:00:00Z"}"#] {
+        assert_refused(&place.post("/queryPipelineRuns", body), 400, "BadRequest");
+    }
+    for filter in [
+        "{}",
+        r#"{"operand":"Status","operator":"Equals"}"#,
+        r#"{"operand":"Status","operator":"Equals","values":[1]}"#,
+        r#"{"operand":"RunGroupId","operator":"In","values":["a","b"]}"#,
+    ] {
+        assert_refused(&place.query(&format!(r#","filters":[{filter}]"#)), 400, "BadRequest");
+    }
+}
+
+#[test]
+fn a_missing_or_wrong_version_is_refused_before_anything_else() {
+    let sim = Sim::start().unwrap();
+    let missing = by_hand(&sim, "GET", "/pipelines", &[], None);
+    assert_refused(&missing, 400, "MissingApiVersionParameter");
+    let wrong = by_hand(&sim, "GET", "/pipelines?api-version=2017-09-01-preview", &[], None);
+    assert_refused(&wrong, 400, "InvalidApiVersionParameter");
+}
+
+#[test]
+fn a_subscription_that_is_no_guid_is_refused() {
+    let sim = Sim::start().unwrap();
+    let target = FACTORY.replace("1e42591f-1f0c-4c5a-b7f2-a268f6105ec5", "{subscriptionId}");
+    let target = format!("{target}/pipelines?{VERSION}");
+    let answer = ask(&sim, &Ask { method: "GET", target: &target, headers: Vec::new(), body: None });
+    assert_refused(&answer, 400, "InvalidSubscriptionId");
+}
+
+#[test]
+fn a_request_without_a_good_token_is_refused_with_a_challenge() {
+    let sim = Sim::start().unwrap();
+    let refused = |headers: &[(&str, &str)], code: &str| {
+        let answer = by_hand(&sim, "GET", &format!("/pipelines?{VERSION}"), headers, None);
+        assert_refused(&answer, 401, code);
+        let challenge = answer.header("www-authenticate").unwrap();
+        assert!(challenge.starts_with("Bearer authorization_uri=\""), "{challenge}");
+        assert!(challenge.contains("error=\"invalid_token\""), "{challenge}");
+    };
+    refused(&[], "AuthenticationFailed");
+    refused(&[("authorization", "Bearer forged")], "InvalidAuthenticationToken");
+    refused(&[("authorization", "Basic dXNlcjpwYXNz")], "InvalidAuthenticationToken");
+    let token = format!("Bearer {}", token_of(&sim, TENANT));
+    sim.set(|switches| switches.tenant = "fabrikam".to_owned());
+    refused(&[("authorization", &token)], "InvalidAuthenticationTokenTenant");
+    sim.set(|switches| {
+        switches.tenant = TENANT.to_owned();
+        switches.token_lifetime_secs = 0;
+    });
+    let expired = format!("Bearer {}", token_of(&sim, TENANT));
+    refused(&[("authorization", &expired)], "ExpiredAuthenticationToken");
+    sim.revoke_tokens();
+    refused(&[("authorization", &token)], "InvalidAuthenticationToken");
+}
+
+#[test]
+fn a_denied_permission_is_refused_as_injected() {
+    let place = Place::new();
+    let denied = Effect::error(403, "AuthorizationFailed", "The client does not have authorization.");
+    for operation in [Operation::CreateRun, Operation::GetRun, Operation::QueryRuns, Operation::Cancel] {
+        place.sim.set(|switches| switches.faults.push(Fault::always(operation, denied.clone())));
+    }
+    assert_refused(&place.post("/pipelines/A/createRun", "{}"), 403, "AuthorizationFailed");
+    assert_refused(&place.get("/pipelineruns/a"), 403, "AuthorizationFailed");
+    assert_refused(&place.query(""), 403, "AuthorizationFailed");
+    assert_refused(&place.post("/pipelineruns/a/cancel", ""), 403, "AuthorizationFailed");
+    assert_success("PipelineResource", &place.get("/pipelines/A"));
+}
+
+#[test]
+fn whatever_does_not_exist_is_refused_by_its_own_code() {
+    let place = Place::new();
+    assert_refused(
+        &place.get("/pipelineruns/31f1bc88-c715-4cd9-b31f-73e51da2e079"),
+        404,
+        "PipelineRunNotFound",
+    );
+    assert_refused(&place.post("/pipelineruns/a/cancel", ""), 400, "ReferencedPipelineRunNotFound");
+    assert_refused(&place.get("/triggers"), 404, "InvalidResourceType");
+    place.sim.set(|switches| switches.pipelines = Some([].into()));
+    assert_refused(&place.get("/pipelines/A"), 404, "NotFound");
+    assert_refused(&place.post("/pipelines/A/createRun", "{}"), 404, "EntityNotFound");
+    place.sim.set(|switches| switches.factories = Some(Vec::new()));
+    for answer in [place.get("/pipelines/A"), place.post("/pipelines/A/createRun", "{}"), place.query("")] {
+        assert_refused(&answer, 404, "ResourceNotFound");
+        assert_eq!(answer.header("x-ms-failure-cause"), Some("gateway"));
+    }
+}
+
+#[test]
+fn a_run_that_has_ended_cannot_be_cancelled() {
+    let place = Place::new();
+    let run = place.run("{}");
+    for status in ["Succeeded", "Failed", "Cancelled"] {
+        place.sim.set_run_status(&run, status);
+        assert_refused(&place.post(&format!("/pipelineruns/{run}/cancel"), ""), 400, "PipelineRunNotRunning");
+    }
+}
+
+#[test]
+fn a_recovery_of_an_unknown_run_is_refused_and_starts_nothing() {
+    let place = Place::new();
+    let token = format!("Bearer {}", token_of(&place.sim, TENANT));
+    let rest = format!("/pipelines/A/createRun?{VERSION}&referencePipelineRunId=a&isRecovery=true");
+    let headers = [("authorization", token.as_str()), ("content-type", "application/json")];
+    let answer = by_hand(&place.sim, "POST", &rest, &headers, Some("{}"));
+    assert_refused(&answer, 400, "ReferencedPipelineRunNotFound");
+    assert_eq!(place.sim.runs().len(), 0);
+}
+
+#[test]
+fn a_method_that_is_not_offered_is_refused() {
+    let sim = Sim::start().unwrap();
+    for (method, path) in [
+        ("GET", "/pipelines/A/createRun"),
+        ("PUT", "/pipelines/A"),
+        ("DELETE", "/pipelineruns/a"),
+        ("GET", "/queryPipelineRuns"),
+    ] {
+        let answer = by_hand(&sim, method, &format!("{path}?{VERSION}"), &[], None);
+        assert_refused(&answer, 405, "MethodNotAllowed");
+    }
+}
+
+#[test]
+fn a_body_that_is_not_said_to_be_json_is_refused() {
+    let sim = Sim::start().unwrap();
+    let token = format!("Bearer {}", token_of(&sim, TENANT));
+    for kind in ["text/plain", "application/x-www-form-urlencoded"] {
+        let headers = [("authorization", token.as_str()), ("content-type", kind)];
+        let rest = format!("/pipelines/A/createRun?{VERSION}");
+        let answer = by_hand(&sim, "POST", &rest, &headers, Some("{}"));
+        assert_refused(&answer, 415, "UnsupportedMediaType");
+    }
+    assert_eq!(sim.runs().len(), 0);
+}
+
+#[test]
+fn a_spent_budget_is_refused_with_the_seconds_to_wait() {
+    let place = Place::new();
+    let set = |refill_per_sec| {
+        place.sim.set(|switches| switches.bucket = Some(Bucket { capacity: 1.0, refill_per_sec }));
+    };
+    set(0.001);
+    let last = place.create("31f1bc88-c715-4cd9-b31f-73e51da2e079");
+    assert_eq!((last.status, last.header("x-ms-ratelimit-remaining-subscription-writes")), (200, Some("0")));
+    let wait = |answer: &Answer| {
+        assert_refused(answer, 429, "SubscriptionRequestsThrottled");
+        answer.header("retry-after").unwrap().parse::<u32>().unwrap()
+    };
+    assert!((900..=1_000).contains(&wait(&place.create("52588188-5b08-4976-acc3-6f294595d5e2"))));
+    // Also a budget that never comes back is said in whole seconds.
+    set(0.0);
+    assert_eq!(wait(&place.create("52588188-5b08-4976-acc3-6f294595d5e2")), 3_600);
+    assert_eq!(place.sim.runs().len(), 1);
+}
+
+#[test]
+fn a_failing_service_is_told_in_the_published_shape() {
+    let place = Place::new();
+    for (status, code) in [
+        (500, "InternalServerError"),
+        (502, "BadGateway"),
+        (503, "ServiceUnavailable"),
+        (504, "GatewayTimeout"),
+    ] {
+        let fault =
+            Fault::always(Operation::CreateRun, Effect::error(status, code, "it is said why")).times(1);
+        place.sim.set(|switches| switches.faults.push(fault));
+        assert_refused(&place.post("/pipelines/A/createRun", "{}"), status, code);
+    }
+    assert_eq!(place.sim.runs().len(), 0);
+}
