@@ -53,6 +53,7 @@ fn switches() -> Vec<(&'static str, Value, fn())> {
             json!({ "capacity": 2.0, "refill_per_sec": 0.5 }),
             factory::a_bucket_throttles_creation_and_nothing_else,
         ),
+        ("actions", json!(["*/read"]), factory::the_caller_may_ask_what_it_may_do_only_if_it_is_told_to),
         ("redact_parameters", json!(true), factory::hidden_parameters_keep_their_names_and_lose_their_values),
     ]
 }

@@ -146,6 +146,14 @@ impl Place {
         format!("{FACTORY}{path}?api-version=2018-06-01")
     }
 
+    /// What the caller may do with the factory, which another provider tells in a version of its own.
+    pub(crate) fn permissions(&self) -> Answer {
+        let headers = vec![("authorization", self.token.as_str())];
+        let target =
+            format!("{FACTORY}/providers/Microsoft.Authorization/permissions?api-version=2022-04-01");
+        ask(&self.sim, &Ask { method: "GET", target: &target, headers, body: None })
+    }
+
     pub(crate) fn get(&self, path: &str) -> Answer {
         let headers = vec![("authorization", self.token.as_str())];
         ask(&self.sim, &Ask { method: "GET", target: &Self::target(path), headers, body: None })

@@ -131,3 +131,12 @@ pub(crate) fn hidden_parameters_keep_their_names_and_lose_their_values() {
     assert_eq!(place.query("").json()["value"][0]["parameters"], hidden);
     assert_eq!(place.sim.runs()[0].parameters["password"], "hunter2", "what was sent is kept");
 }
+
+#[test]
+pub(crate) fn the_caller_may_ask_what_it_may_do_only_if_it_is_told_to() {
+    let place = Place::new();
+    let refused = place.permissions();
+    assert_eq!((refused.status, refused.code().as_str()), (403, "AuthorizationFailed"));
+    place.sim.set(|switches| switches.actions = Some(vec!["*/read".to_owned()]));
+    assert_eq!(place.permissions().json()["value"][0]["actions"], json!(["*/read"]));
+}
