@@ -89,6 +89,8 @@ names! {
     LedgerPruned = "ledger.pruned",
     /// The ledger could not be written; nothing is lost, it is tried again.
     LedgerFailed = "ledger.failed",
+    /// The ledger can be written again.
+    LedgerRecovered = "ledger.recovered",
 }
 
 impl fmt::Display for Name {

@@ -3,17 +3,22 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinError, JoinSet};
 
 use crate::azure::{Client, CreateRun};
 use crate::engine::Input;
 use crate::ledger::Intent;
 
+/// Looks under way at once: after an outage there may be thousands, and reads are limited (ARM's limits page:
+/// 250 at once, 25 a second).
+const LOOKS_AT_ONCE: usize = 16;
+
 /// The tasks under way. Dropping it cuts them off.
 #[derive(Debug)]
 pub struct Tasks {
     set: JoinSet<()>,
+    looks: Arc<Semaphore>,
     inputs: mpsc::UnboundedSender<Input>,
 }
 
@@ -21,7 +26,7 @@ impl Tasks {
     /// No tasks yet; the ends of calls go to `inputs`.
     #[must_use]
     pub fn new(inputs: mpsc::UnboundedSender<Input>) -> Self {
-        Self { set: JoinSet::new(), inputs }
+        Self { set: JoinSet::new(), looks: Arc::new(Semaphore::new(LOOKS_AT_ONCE)), inputs }
     }
 
     /// Calls createRun with this intent; the end is [`Input::Answered`].
@@ -43,8 +48,10 @@ impl Tasks {
 
     /// Looks for the run of this intent; the end is [`Input::Looked`].
     pub fn look(&mut self, client: Client, intent: Arc<Intent>) {
-        let inputs = self.inputs.clone();
+        let (inputs, looks) = (self.inputs.clone(), Arc::clone(&self.looks));
         self.set.spawn(async move {
+            // Nobody closes it, so there is always a permit to come.
+            let _turn = looks.acquire().await;
             let look = client.look(&intent.factory, intent.firing_id).await;
             let _ = inputs.send(Input::Looked(intent.firing_id, Box::new(look)));
         });

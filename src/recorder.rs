@@ -61,7 +61,8 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Starts the recorder's thread. `in_flight` counts the calls under way; results go to `inputs`.
+    /// Starts the recorder's thread. `in_flight` counts the calls under way; results go to `inputs`. Events of
+    /// batches from `first` on are forgotten once they are announced.
     ///
     /// # Errors
     /// When the system gives no thread or no event loop for it.
@@ -72,10 +73,23 @@ impl Recorder {
         in_flight: Arc<AtomicUsize>,
         inputs: mpsc::UnboundedSender<Input>,
         turned: Turned,
+        first: u64,
     ) -> std::io::Result<Self> {
         let (jobs, queue) = mpsc::unbounded_channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-        let writer = Writer { ledger, clock, announce, in_flight, inputs, turned, queue, announced: None };
+        let writer = Writer {
+            ledger,
+            clock,
+            announce,
+            in_flight,
+            inputs,
+            turned,
+            queue,
+            first,
+            announced: None,
+            unread: 0,
+            pruning: None,
+        };
         let thread = std::thread::Builder::new()
             .name("recorder".to_owned())
             .spawn(move || runtime.block_on(writer.work()))?;
@@ -86,6 +100,11 @@ impl Recorder {
     pub fn ask(&self, job: Job) {
         // The recorder ends only after `finish`; a job after that has no one left to tell.
         let _ = self.jobs.send(job);
+    }
+
+    /// Waits for the recorder's thread to end, which it only does before [`Recorder::finish`] if it has a defect.
+    pub async fn ended(&self) {
+        self.jobs.closed().await;
     }
 
     /// Waits until everything asked for is done, at most `limit`; returns whether it was.
@@ -109,14 +128,26 @@ struct Writer<L> {
     inputs: mpsc::UnboundedSender<Input>,
     turned: Turned,
     queue: mpsc::UnboundedReceiver<Job>,
+    /// The first batch whose events are ours to forget.
+    first: u64,
+    /// How often in a row requests could not be read.
+    unread: u32,
+    pruning: Option<Pruning>,
     /// Announced, but not yet forgotten by the ledger: that shares the next commit.
     announced: Option<u64>,
 }
 
 impl<L: Ledger> Writer<L> {
     async fn work(mut self) {
-        let mut next = self.queue.recv().await;
-        while let Some(job) = next.take() {
+        let mut next = None;
+        loop {
+            let job = match next.take() {
+                Some(job) => job,
+                None => match self.next_job().await {
+                    Some(job) => job,
+                    None => return,
+                },
+            };
             match job {
                 Job::Write(batch) => {
                     let (group, other) = self.gather(batch).await;
@@ -125,7 +156,9 @@ impl<L: Ledger> Writer<L> {
                 }
                 Job::FindOwner(firing, run) => self.find_owner(firing, run).await,
                 Job::ReadRequests => self.read_requests().await,
-                Job::Prune(before) => self.prune(before).await,
+                Job::Prune(before) => {
+                    self.pruning = Some(Pruning { before, began: self.clock.now().boot, removed: 0 });
+                }
                 Job::Turn => {}
                 Job::Finish(done) => {
                     self.write(Vec::new()).await;
@@ -134,10 +167,20 @@ impl<L: Ledger> Writer<L> {
                 }
             }
             (self.turned)();
-            if next.is_none() {
-                next = self.queue.recv().await;
-            }
         }
+    }
+
+    /// Waits for a job. Old firings are removed a slice at a time, while there is nothing else to do.
+    async fn next_job(&mut self) -> Option<Job> {
+        while let Some(pruning) = self.pruning.take() {
+            if let Ok(job) = self.queue.try_recv() {
+                self.pruning = Some(pruning);
+                return Some(job);
+            }
+            self.pruning = self.prune(pruning).await;
+            (self.turned)();
+        }
+        self.queue.recv().await
     }
 
     /// Takes what else waits to be written, up to the first other job.
@@ -170,12 +213,17 @@ impl<L: Ledger> Writer<L> {
         }
         let mut tries = 0_u32;
         let refused = loop {
-            match self.ledger.write(&group, self.announced).await {
+            let announced = self.announced.map(|last| self.first..=last);
+            match self.ledger.write(&group, announced).await {
                 Ok(refused) => break refused,
                 Err(error) => self.failed(&error, tries).await,
             }
             tries = tries.saturating_add(1);
         };
+        if tries > 0 {
+            let message = format!("the ledger can be written again, after {tries} failed tries");
+            (self.announce)(&Event::new(Level::Info, Name::LedgerRecovered, message, Fields::default()));
+        }
         self.announced = None;
         self.report(group, &refused);
     }
@@ -191,12 +239,17 @@ impl<L: Ledger> Writer<L> {
         }
     }
 
-    async fn failed(&self, error: &LedgerError, tries: u32) {
+    /// Says that something could not be done, if that is not said already.
+    fn say(&self, error: &LedgerError, tries: u32, message: &str) {
         if tries.is_multiple_of(REPEAT) {
             let fields = Fields { error_message: Some(chain(error)), ..Fields::default() };
-            let message = "the ledger cannot be written; nothing new is started until it can";
             (self.announce)(&Event::new(Level::Error, Name::LedgerFailed, message, fields));
         }
+    }
+
+    /// Waits until what must be done may be tried again.
+    async fn failed(&self, error: &LedgerError, tries: u32) {
+        self.say(error, tries, "the ledger cannot be written; nothing new is started until it can");
         // A failure that is said is a turn: restarting the daemon would not mend the disk.
         (self.turned)();
         tokio::time::sleep(RETRY).await;
@@ -218,30 +271,48 @@ impl<L: Ledger> Writer<L> {
 
     async fn read_requests(&mut self) {
         match self.ledger.requests().await {
-            Ok(requests) if requests.is_empty() => {}
             Ok(requests) => {
-                let _ = self.inputs.send(Input::Asked(requests));
+                self.unread = 0;
+                if !requests.is_empty() {
+                    let _ = self.inputs.send(Input::Asked(requests));
+                }
             }
-            Err(error) => self.failed(&error, 0).await,
+            Err(error) => {
+                self.say(&error, self.unread, "what people asked for cannot be read; it is tried again");
+                self.unread = self.unread.saturating_add(1);
+            }
         }
         // An idle daemon forgets here what it has announced.
         self.write(Vec::new()).await;
     }
 
-    async fn prune(&mut self, before: Timestamp) {
-        let started = self.clock.now().boot;
+    /// Removes a slice of old firings; returns what is left to do.
+    async fn prune(&mut self, pruning: Pruning) -> Option<Pruning> {
+        let Pruning { before, began, removed } = pruning;
         match self.ledger.prune(before).await {
-            Ok(0) => {}
-            Ok(removed) => {
+            Ok(0) if removed == 0 => None,
+            Ok(0) => {
                 let fields = Fields {
                     count: Some(removed),
-                    duration_ms: u64::try_from((self.clock.now().boot - started).as_millis()).ok(),
+                    duration_ms: u64::try_from((self.clock.now().boot - began).as_millis()).ok(),
                     ..Fields::default()
                 };
                 let message = format!("removed {removed} firings that were older than the retention");
                 (self.announce)(&Event::new(Level::Info, Name::LedgerPruned, message, fields));
+                None
             }
-            Err(error) => self.failed(&error, 0).await,
+            Ok(more) => Some(Pruning { before, began, removed: removed + more }),
+            Err(error) => {
+                self.say(&error, 0, "old firings could not be removed; it is tried again in an hour");
+                None
+            }
         }
     }
+}
+
+/// The removal of old firings, under way.
+struct Pruning {
+    before: Timestamp,
+    began: Duration,
+    removed: u64,
 }

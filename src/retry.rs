@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// The retry policy of an entry. It is kept in the intent, so a later edit does not change it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct RetryPolicy {
     /// The most attempts that a firing may have, the first included; at least 1.
     pub max_attempts: u32,

@@ -38,9 +38,11 @@ impl Notifier {
         }
     }
 
-    /// The daemon is on its way out.
-    pub fn stopping(&self) {
-        tell(&[NotifyState::Stopping]);
+    /// The daemon is on its way out, which may take so long: the unit's `TimeoutStopSec=` need not be kept in
+    /// step with the schedule.
+    pub fn stopping(&self, limit: Duration) {
+        let microseconds = u32::try_from(limit.as_micros()).unwrap_or(u32::MAX);
+        tell(&[NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(microseconds)]);
     }
 
     /// The line that `systemctl status` shows.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::outcome::{Answer, retry_after};
+use super::outcome::{Answer, clean, retry_after};
 use crate::secret::Secret;
 
 /// A token as it was granted.
@@ -83,16 +83,12 @@ fn denial(answer: &Answer, now: Timestamp) -> Denial {
         .as_ref()
         .and_then(|d| d.error_codes.as_ref()?.first().copied())
         .or_else(|| description.strip_prefix("AADSTS")?.split(':').next()?.trim().parse().ok());
-    let error = denied.and_then(|d| d.error);
+    let error = denied.and_then(|d| d.error).map(|error| clean(&error).chars().take(80).collect::<String>());
     let transient = answer.status == 429
         || answer.status >= 500
         || error.as_deref() == Some("temporarily_unavailable")
         || number.is_some_and(is_transient);
-    let said: String = description
-        .chars()
-        .map(|character| if character.is_control() { ' ' } else { character })
-        .take(600)
-        .collect();
+    let said: String = clean(&description).chars().take(600).collect();
     let mut message = match (error, said.is_empty()) {
         (Some(error), false) => format!("Entra ID said {error}: {said}"),
         (Some(error), true) => format!("Entra ID said {error}"),

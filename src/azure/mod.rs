@@ -41,7 +41,8 @@ pub enum ClientError {
 /// How an attempt went.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Attempted {
-    /// The last moment before the request could leave.
+    /// Just before the request could leave, connecting included; the last moment at which it can have left is
+    /// `answered_at`.
     pub sent_at: Now,
     /// When its end was known.
     pub answered_at: Now,
@@ -110,7 +111,8 @@ impl Client {
             Ok(token) => token,
             Err(detail) => {
                 let now = clock.now();
-                let outcome = Outcome::NoToken { detail };
+                let refused = self.0.token.was_refused();
+                let outcome = Outcome::NoToken { detail, refused };
                 return Attempted { sent_at: now, answered_at: now, outcome, token_generation: 0 };
             }
         };
@@ -132,17 +134,17 @@ impl Client {
     pub async fn look(&self, factory: &Factory, firing: FiringId) -> Look {
         let token = match self.0.token.get().await {
             Ok(token) => token,
-            Err(error_message) => return Look::NoAnswer(Refusal { error_message, ..Refusal::default() }),
+            Err(error_message) => return Look::unanswered(error_message),
         };
         let id = firing.to_string();
         let look = match self.target(factory, &["pipelineruns", &id]) {
             Ok(target) => {
                 let result = self.0.http.call(&target, None, &token.bearer, firing, LOOK_TIMEOUT).await;
-                classify_look(&result)
+                classify_look(&result, self.0.clock.now().wall)
             }
-            Err(error_message) => Look::NoAnswer(Refusal { error_message, ..Refusal::default() }),
+            Err(error_message) => Look::unanswered(error_message),
         };
-        if let Look::NoAnswer(Refusal { http_status: Some(401), .. }) = &look {
+        if let Look::NoAnswer { refusal: Refusal { http_status: Some(401), .. }, .. } = &look {
             self.0.token.reject(token.generation);
         }
         look

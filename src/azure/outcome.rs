@@ -11,7 +11,7 @@ use crate::ids::RunId;
 /// The longest text of the service that is kept.
 const MOST_TEXT: usize = 2_048;
 /// The longest wait that a service may ask for.
-const MOST_WAIT: Duration = Duration::from_secs(3_600);
+const MOST_WAIT: Duration = Duration::from_secs(86_400);
 
 /// What came back over the wire.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -81,6 +81,15 @@ pub enum Outcome {
     NoToken {
         /// Why.
         detail: String,
+        /// Whether Entra ID refused, and would again.
+        refused: bool,
+    },
+    /// It accepted, and named something that is no run: whether it started anything is not known.
+    Malformed {
+        /// What it named.
+        named: String,
+        /// The answer, as far as it is shown.
+        refusal: Refusal,
     },
     /// Whether it started anything is not known.
     Unknown(Refusal),
@@ -105,7 +114,21 @@ pub enum Look {
     /// A factory that answers knows no such run.
     Absent,
     /// That could not be found out.
-    NoAnswer(Refusal),
+    NoAnswer {
+        /// What was said instead.
+        refusal: Refusal,
+        /// How long the service asked to wait.
+        retry_after: Option<Duration>,
+    },
+}
+
+impl Look {
+    /// No answer, for a reason on this host or on the way.
+    #[must_use]
+    pub fn unanswered(error_message: String) -> Self {
+        let refusal = Refusal { error_message, ..Refusal::default() };
+        Self::NoAnswer { refusal, retry_after: None }
+    }
 }
 
 #[derive(Deserialize)]
@@ -149,9 +172,15 @@ pub fn classify(result: &Result<Answer, TransportError>, now: Timestamp) -> Outc
         }
     };
     match answer.status {
-        200..=299 => match serde_json::from_slice::<Created>(&answer.body).map(|c| RunId::parse(&c.run_id)) {
-            Ok(Ok(run_id)) => Outcome::Accepted { run_id },
-            _ => Outcome::Unknown(refusal(answer, "the answer names no run")),
+        200..=299 => match serde_json::from_slice::<Created>(&answer.body) {
+            Ok(created) => match RunId::parse(&created.run_id) {
+                Ok(run_id) => Outcome::Accepted { run_id },
+                Err(_) => Outcome::Malformed {
+                    named: clean(&created.run_id),
+                    refusal: refusal(answer, "the answer names something that is no run's id"),
+                },
+            },
+            Err(_) => Outcome::Unknown(refusal(answer, "the answer names no run")),
         },
         401 => Outcome::Unauthorized(refusal(answer, "the token was refused")),
         429 => Outcome::RetryLater {
@@ -159,25 +188,25 @@ pub fn classify(result: &Result<Answer, TransportError>, now: Timestamp) -> Outc
             retry_after: retry_after(answer, now),
             throttled: true,
         },
-        // 408 and 409 may stand for a request that was carried out; see the table in the README.
-        408 | 409 => Outcome::Unknown(refusal(answer, "the request may have been carried out")),
-        400..=499 => Outcome::Rejected(refusal(answer, "the request was refused")),
-        // Redirects are not followed, and everything else is no answer that a createRun gives.
+        // What these say is said before anything is done (RFC 9110, section 15.5).
+        400 | 402 | 403 | 404 | 405 | 406 | 410 | 411 | 413 | 414 | 415 | 422 | 431 => {
+            Outcome::Rejected(refusal(answer, "the request was refused"))
+        }
+        // 408, 409 and the gateways' own may stand for a request that was carried out. Redirects are not
+        // followed, and everything else is no answer that a createRun gives.
         _ => Outcome::Unknown(refusal(answer, "the service failed")),
     }
 }
 
 /// What the end of `GET pipelineruns/{id}` means.
 #[must_use]
-pub fn classify_look(result: &Result<Answer, TransportError>) -> Look {
+pub fn classify_look(result: &Result<Answer, TransportError>, now: Timestamp) -> Look {
     let answer = match result {
         Ok(answer) => answer,
-        Err(error) => {
-            let error_message = clean(&error.to_string());
-            return Look::NoAnswer(Refusal { error_message, ..Refusal::default() });
-        }
+        Err(error) => return Look::unanswered(clean(&error.to_string())),
     };
     let said = refusal(answer, "no run is shown");
+    let no_answer = |refusal| Look::NoAnswer { refusal, retry_after: retry_after(answer, now) };
     match answer.status {
         200 => match serde_json::from_slice::<PipelineRun>(&answer.body) {
             Ok(run) => match RunId::parse(&run.run_id) {
@@ -186,14 +215,14 @@ pub fn classify_look(result: &Result<Answer, TransportError>) -> Look {
                     pipeline: run.pipeline_name,
                     status: run.status.unwrap_or_default(),
                 }),
-                Err(_) => Look::NoAnswer(said),
+                Err(_) => no_answer(said),
             },
-            Err(_) => Look::NoAnswer(said),
+            Err(_) => no_answer(said),
         },
         // A missing factory, group or subscription says nothing about its runs.
         404 if !is_about_the_factory(said.error_code.as_deref()) => Look::Absent,
         400 if said.error_code.as_deref() == Some("ReferencedPipelineRunNotFound") => Look::Absent,
-        _ => Look::NoAnswer(said),
+        _ => no_answer(said),
     }
 }
 
@@ -201,7 +230,12 @@ fn is_about_the_factory(code: Option<&str>) -> bool {
     matches!(
         code,
         None | Some(
-            "ResourceNotFound" | "ResourceGroupNotFound" | "SubscriptionNotFound" | "InvalidResourceType"
+            "ResourceNotFound"
+                | "ParentResourceNotFound"
+                | "ResourceGroupNotFound"
+                | "SubscriptionNotFound"
+                | "InvalidResourceType"
+                | "InvalidResourceNamespace"
         )
     )
 }
@@ -227,8 +261,10 @@ pub(super) fn refusal(answer: &Answer, without_words: &str) -> Refusal {
     }
 }
 
-/// A text of the service without control characters, cut at 2 KiB.
-fn clean(text: &str) -> String {
+/// A text of the service without control characters and without anything that looks like a token (a proxy may
+/// echo the request), cut at 2 KiB.
+pub(super) fn clean(text: &str) -> String {
+    let text = without_tokens(text);
     let mut cleaned = String::with_capacity(text.len().min(MOST_TEXT));
     for character in text.chars() {
         let escaped = if character.is_control() { ' ' } else { character };
@@ -240,7 +276,22 @@ fn clean(text: &str) -> String {
     cleaned
 }
 
-/// The wait that an answer asks for: milliseconds, seconds or an HTTP date, at most an hour.
+/// The text with every JSON Web Token in it hidden: they begin with the base64 of `{"`.
+fn without_tokens(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len().min(MOST_TEXT));
+    let mut rest = text;
+    while let Some(at) = rest.find("eyJ") {
+        let (before, token) = rest.split_at(at);
+        let end = token.find(|c: char| !(c.is_ascii_alphanumeric() || "-_.~+/=".contains(c)));
+        shown.push_str(before);
+        shown.push_str("[token]");
+        rest = end.map_or("", |end| &token[end..]);
+    }
+    shown.push_str(rest);
+    shown
+}
+
+/// The wait that an answer asks for: milliseconds, seconds or an HTTP date, at most a day.
 pub(super) fn retry_after(answer: &Answer, now: Timestamp) -> Option<Duration> {
     let milliseconds = answer.retry_after_ms.as_deref().and_then(|text| text.trim().parse().ok());
     let wait = match milliseconds {
@@ -278,6 +329,7 @@ mod tests {
             Outcome::RetryLater { throttled: true, .. } => "throttled",
             Outcome::RetryLater { .. } => "retry_later",
             Outcome::NoToken { .. } => "no_token",
+            Outcome::Malformed { .. } => "malformed",
             Outcome::Unknown(_) => "unknown",
         }
     }
@@ -290,7 +342,7 @@ mod tests {
             (202, created.as_str(), "accepted"),
             (200, "", "unknown"),
             (200, "{}", "unknown"),
-            (200, r#"{"runId":"not a guid"}"#, "unknown"),
+            (200, r#"{"runId":"not a guid"}"#, "malformed"),
             (204, "", "unknown"),
             (302, "", "unknown"),
             (400, "", "rejected"),
@@ -301,6 +353,9 @@ mod tests {
             (408, "", "unknown"),
             (409, "", "unknown"),
             (415, "", "rejected"),
+            (421, "", "unknown"),
+            (425, "", "unknown"),
+            (499, "", "unknown"),
             (429, "", "throttled"),
             (500, "", "unknown"),
             (502, "<html>", "unknown"),
@@ -325,6 +380,11 @@ mod tests {
         assert_eq!(refusal.error_code.as_deref(), Some("BadRequest"));
         assert!(refusal.error_message.starts_with("a [31m x"));
         assert_eq!(refusal.error_message.len(), MOST_TEXT);
+        assert_eq!(
+            clean("Authorization: Bearer eyJ0eXAi.eyJhdWQi.c2ln-_x, ok"),
+            "Authorization: Bearer [token], ok"
+        );
+        assert_eq!(clean("eyJ"), "[token]");
     }
 
     #[test]
@@ -350,13 +410,15 @@ mod tests {
 
     #[test]
     fn only_a_factory_that_answers_can_say_that_a_run_is_absent() {
+        let looked = |result: &_| classify_look(result, Timestamp::UNIX_EPOCH);
         let error = |code: &str| format!(r#"{{"error":{{"code":"{code}","message":"m"}}}}"#);
         let run = format!(r#"{{"runId":"{RUN}","pipelineName":"p","status":"Queued","message":null}}"#);
-        assert!(matches!(classify_look(&answer(200, &run)), Look::Found(found) if found.pipeline == "p"));
-        assert_eq!(classify_look(&answer(404, &error("PipelineRunNotFound"))), Look::Absent);
-        assert_eq!(classify_look(&answer(400, &error("ReferencedPipelineRunNotFound"))), Look::Absent);
+        assert!(matches!(looked(&answer(200, &run)), Look::Found(found) if found.pipeline == "p"));
+        assert_eq!(looked(&answer(404, &error("PipelineRunNotFound"))), Look::Absent);
+        assert_eq!(looked(&answer(400, &error("ReferencedPipelineRunNotFound"))), Look::Absent);
         for (status, body) in [
             (404, error("ResourceNotFound")),
+            (404, error("ParentResourceNotFound")),
             (404, "<html>".to_owned()),
             (400, error("BadRequest")),
             (401, String::new()),
@@ -365,8 +427,8 @@ mod tests {
             (500, String::new()),
             (200, "{}".to_owned()),
         ] {
-            assert!(matches!(classify_look(&answer(status, &body)), Look::NoAnswer(_)), "{status} {body}");
+            assert!(matches!(looked(&answer(status, &body)), Look::NoAnswer { .. }), "{status} {body}");
         }
-        assert!(matches!(classify_look(&Err(TransportError::Lost("reset".into()))), Look::NoAnswer(_)));
+        assert!(matches!(looked(&Err(TransportError::Lost("reset".into()))), Look::NoAnswer { .. }));
     }
 }

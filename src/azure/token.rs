@@ -2,6 +2,7 @@
 //! expires, replaced once when the service refuses it. Expiry is kept on the boot-time clock, which no
 //! step of the wall clock and no suspend can fool.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,8 +25,18 @@ pub type Sink = Arc<dyn Fn(Event) + Send + Sync>;
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// A token is refreshed when less than this is left, or half its lifetime if that is less.
 const REFRESH_BEFORE: Duration = Duration::from_secs(300);
+/// The least time between the request for a token and its refresh, whatever the service would like.
+const LEAST_REFRESH: Duration = Duration::from_secs(30);
+/// The longest wait that the token endpoint may ask for (MSAL's own limit).
+const MOST_WAIT: Duration = Duration::from_secs(3_600);
+/// Between two tokens that are thrown away since the service refused them: if a fresh one does not help, the
+/// next will not either, and Entra ID locks out callers that go on (AADSTS50196).
+const REJECT_AGAIN: Duration = Duration::from_secs(60);
 /// Between two events about the same failure.
 const REPEAT: Duration = Duration::from_secs(60);
+
+/// How many tokens this process has had.
+static GENERATIONS: AtomicU64 = AtomicU64::new(0);
 
 /// Whether calls can be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +73,8 @@ struct State {
     last_failure: String,
     /// Whether the last failure was Entra ID's own no.
     refused: bool,
+    /// When the service last refused a token.
+    rejected_at: Option<Duration>,
 }
 
 impl State {
@@ -76,12 +89,14 @@ impl State {
 
     /// Takes a token that was asked for at `asked`.
     fn granted(&mut self, bearer: Bearer, asked: Duration, lifetime: Duration, refresh_in: Option<Duration>) {
-        self.generation += 1;
+        // Of the whole process: a call that began with another client's token must not count against ours.
+        self.generation = GENERATIONS.fetch_add(1, Ordering::Relaxed) + 1;
         // A call that leaves in the last moment must still arrive in time.
         let safety = Duration::from_secs(2).min(lifetime / 10);
         let refresh_in = refresh_in
             .filter(|refresh_in| *refresh_in < lifetime)
-            .unwrap_or_else(|| lifetime.saturating_sub(REFRESH_BEFORE.min(lifetime / 2)));
+            .unwrap_or_else(|| lifetime.saturating_sub(REFRESH_BEFORE.min(lifetime / 2)))
+            .max(LEAST_REFRESH.min(lifetime / 2).max(Duration::from_secs(1)));
         self.current = Some(Current {
             bearer,
             generation: self.generation,
@@ -94,12 +109,21 @@ impl State {
         self.said_at = None;
     }
 
+    /// Throws the token of this generation away, unless the one before it was thrown away just now.
+    fn rejected(&mut self, generation: u64, now: Duration) {
+        let is_ours = self.current.as_ref().is_some_and(|current| current.generation == generation);
+        if is_ours && self.rejected_at.is_none_or(|at| now.saturating_sub(at) >= REJECT_AGAIN) {
+            self.rejected_at = Some(now);
+            self.current = None;
+        }
+    }
+
     /// Notes a failure; returns whether it should be said.
     fn failed(&mut self, denial: &Denial, now: Duration) -> bool {
         let (first, most) = if denial.permanent { (60, 300) } else { (1, 30) };
         let doubled = 1_u64.checked_shl(self.failures.min(16)).unwrap_or(u64::MAX);
-        let wait =
-            Duration::from_secs((first * doubled).min(most)).max(denial.retry_after.unwrap_or_default());
+        let wait = Duration::from_secs((first * doubled).min(most))
+            .max(denial.retry_after.unwrap_or_default().min(MOST_WAIT));
         self.failures += 1;
         self.refused = denial.permanent;
         self.next_try = now + wait;
@@ -225,10 +249,8 @@ impl TokenKeeper {
 
     /// The service refused the token of this generation: it is not used again, however many calls say so.
     pub fn reject(&self, generation: u64) {
-        let mut state = self.0.state();
-        if state.current.as_ref().is_some_and(|current| current.generation == generation) {
-            state.current = None;
-        }
+        let now = self.0.clock.now().boot;
+        self.0.state().rejected(generation, now);
     }
 
     /// Sees to it that there is a usable token; returns for how long it is usable.
@@ -395,6 +417,8 @@ mod tests {
         assert_eq!(short.due_at(), 102 * S + S / 2);
         assert!(short.usable(104 * S).is_some() && short.usable(104 * S + S / 2).is_none());
         assert_eq!(with_token(3_600, Some(1_800)).due_at(), 1_900 * S);
+        assert_eq!(with_token(3_600, Some(0)).due_at(), 130 * S, "a service cannot make us ask in a loop");
+        assert_eq!(with_token(0, None).due_at(), 101 * S);
     }
 
     #[test]
@@ -423,6 +447,20 @@ mod tests {
         assert!(!state.failed(&denial(false), 2 * S));
         assert!(state.failed(&denial(false), 61 * S));
         assert!(state.failed(&Denial { message: "other".into(), ..denial(false) }, 62 * S));
+    }
+
+    #[test]
+    fn a_token_that_is_refused_is_replaced_once_a_minute_at_the_most() {
+        let mut state = with_token(3_600, None);
+        state.rejected(state.generation + 1, 110 * S);
+        assert!(state.usable(110 * S).is_some(), "that was another token");
+        state.rejected(state.generation, 110 * S);
+        assert!(state.usable(110 * S).is_none());
+        state.granted(bearer(), 111 * S, 3_600 * S, None);
+        state.rejected(state.generation, 112 * S);
+        assert!(state.usable(112 * S).is_some(), "a fresh one did not help");
+        state.rejected(state.generation, 171 * S);
+        assert!(state.usable(171 * S).is_none());
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Args;
@@ -12,7 +11,7 @@ use super::{Format, Outside, When, complain, print, print_json, unknown_entry};
 use crate::config;
 use crate::daemon::schedule_file::{self, Loaded};
 use crate::daemon::{self, Exit, Fire, FireEnd};
-use crate::event::{Event, Level, Name, chain};
+use crate::event::{Event, Level, chain};
 use crate::ids::{FiringId, Nominal};
 use crate::ledger::{
     Answer, Asks, HistoryRow, Ledger as _, LedgerError, Lock, LockError, Reason, Request, SqliteLedger, State,
@@ -127,12 +126,7 @@ async fn alone(
         Ok(snapshot) => snapshot,
         Err(error) => return failed(&error),
     };
-    let denied = Arc::new(AtomicBool::new(false));
-    let heard = Arc::clone(&denied);
-    let announce = move |event: &Event| {
-        if event.name == Name::TokenRefreshFailed && event.fields.aadsts.is_some() {
-            heard.store(true, Ordering::Relaxed);
-        }
+    let announce = |event: &Event| {
         if event.level >= Level::Warn {
             complain(&format!("{}: {}", event.name, event.message));
         }
@@ -152,9 +146,7 @@ async fn alone(
         FireEnd::Failed(exit) => exit,
         FireEnd::Recorded => match SqliteLedger::open_to_read(path).await {
             Ok(mut ledger) => match ledger.answer(&request_id).await {
-                Ok(Some(answer)) => {
-                    shown(&mut ledger, answer, arguments, denied.load(Ordering::Relaxed)).await
-                }
+                Ok(Some(answer)) => shown(&mut ledger, answer, arguments).await,
                 Ok(None) => Exit::Failed,
                 Err(error) => failed(&error),
             },
@@ -182,7 +174,7 @@ async fn by_daemon(outside: &Outside, arguments: &Arguments, request: &Request, 
     }
     loop {
         match ledger.answer(&request.request_id).await {
-            Ok(Some(answer)) => return shown(&mut ledger, answer, arguments, false).await,
+            Ok(Some(answer)) => return shown(&mut ledger, answer, arguments).await,
             Ok(None) if outside.clock.now().boot.saturating_sub(now.boot) > TAKE_UP_LIMIT => {
                 complain("the daemon has not taken the request up; it stays in the ledger until it does");
                 return Exit::Unavailable;
@@ -199,7 +191,7 @@ fn failed(error: &LedgerError) -> Exit {
 }
 
 /// Shows the end of the firing that a request led to, once it has one.
-async fn shown(ledger: &mut SqliteLedger, answer: Answer, arguments: &Arguments, denied: bool) -> Exit {
+async fn shown(ledger: &mut SqliteLedger, answer: Answer, arguments: &Arguments) -> Exit {
     let firing = match answer {
         Answer::Firing(firing) => firing,
         Answer::Refused(why) => {
@@ -208,16 +200,16 @@ async fn shown(ledger: &mut SqliteLedger, answer: Answer, arguments: &Arguments,
         }
     };
     let mut told = false;
-    let (row, error) = loop {
+    let row = loop {
         match ledger.firing(firing).await {
-            Ok(Some((row, error))) => match State::parse(&row.state) {
+            Ok(Some(row)) => match State::parse(&row.state) {
                 Some(State::Planned | State::Waiting) => {}
                 Some(State::Unknown) if told => {}
                 Some(State::Unknown) => {
                     complain(&format!("the answer was lost; firing {firing} is being looked up"));
                     told = true;
                 }
-                _ => break (row, error),
+                _ => break row,
             },
             Ok(None) => {}
             Err(error) => return failed(&error),
@@ -227,13 +219,13 @@ async fn shown(ledger: &mut SqliteLedger, answer: Answer, arguments: &Arguments,
     if arguments.format == Format::Json {
         print_json(&row);
     } else {
-        print(&in_words(&row, firing, error.as_deref()));
+        print(&in_words(&row, firing));
     }
-    exit_of(&row, denied)
+    exit_of(&row)
 }
 
-fn in_words(row: &HistoryRow, firing: FiringId, error: Option<&str>) -> String {
-    let why = error.map(|error| format!(": {error}")).unwrap_or_default();
+fn in_words(row: &HistoryRow, firing: FiringId) -> String {
+    let why = row.error_message.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
     match (&row.run_id, &row.reason) {
         (Some(run), None) => format!("accepted: {} runs as {run}\n", row.pipeline),
         (_, Some(reason)) => format!("{} ({reason}): firing {firing}{why}\n", row.state),
@@ -241,12 +233,11 @@ fn in_words(row: &HistoryRow, firing: FiringId, error: Option<&str>) -> String {
     }
 }
 
-fn exit_of(row: &HistoryRow, denied: bool) -> Exit {
+fn exit_of(row: &HistoryRow) -> Exit {
     let reason = row.reason.as_deref().and_then(Reason::parse);
     match (State::parse(&row.state), reason) {
         (Some(State::Accepted), _) => Exit::Done,
         (Some(State::Rejected), Some(Reason::Refused)) => Exit::Refused,
-        (Some(State::Rejected), Some(Reason::NoToken)) if denied => Exit::Refused,
         (Some(State::Rejected), Some(Reason::RetriesExhausted | Reason::Throttled | Reason::NoToken))
         | (Some(State::Held | State::Unknown), _) => Exit::Unavailable,
         _ => Exit::Failed,

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use clap::{Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 
-use crate::azure::Environment;
+use crate::azure::{Client, ClientError, Environment, Sink};
 use crate::clock::Clock;
 use crate::config::{self, Moment};
 use crate::daemon::Exit;
@@ -108,6 +108,12 @@ impl Outside {
             complain(&rejection.message);
             Exit::Config
         })
+    }
+
+    /// A client for Azure that makes no call yet; `announce` hears of its token.
+    fn client(&self, loaded: &Loaded, announce: Sink) -> Result<Client, ClientError> {
+        let (clock, environment) = (Arc::clone(&self.clock), Arc::clone(&self.environment));
+        Client::new(&loaded.settings.azure, clock, environment, announce)
     }
 
     /// The ledger's file. A schedule that is wrong may still name it.

@@ -178,7 +178,10 @@ impl Entry {
 }
 
 /// How a firing is carried out. It is copied into every intent.
+///
+/// Keys that a later version adds have their shipped value in the intents of an older one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Policy {
     /// Higher is sent first when a burst must wait.
     pub priority: i32,

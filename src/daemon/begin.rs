@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::schedule_file::{self, Loaded, Rejection};
 use super::{Exit, Outside};
-use crate::azure::Client;
+use crate::azure::{Client, ClientError};
 use crate::clock::Now;
 use crate::config::{self, Settings};
 use crate::engine::Random;
@@ -150,7 +150,7 @@ fn is_corrupt(error: &sqlx::Error) -> bool {
 }
 
 /// The client for these settings.
-pub(super) fn client(outside: &Outside, settings: &Settings) -> Result<Client, Exit> {
+pub(super) fn client(outside: &Outside, settings: &Settings) -> Result<Client, ClientError> {
     let announce = Arc::clone(&outside.announce);
     Client::new(
         &settings.azure,
@@ -158,10 +158,6 @@ pub(super) fn client(outside: &Outside, settings: &Settings) -> Result<Client, E
         Arc::clone(&outside.environment),
         Arc::new(move |event: Event| announce(&event)),
     )
-    .map_err(|error| {
-        say_failed(outside, "the connection to Azure cannot be set up", &error);
-        Exit::Config
-    })
 }
 
 /// Waits for the clock of a host that has just booted: what it reads before is the time of its last stop.

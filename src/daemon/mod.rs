@@ -82,33 +82,42 @@ pub async fn run(outside: Outside, signals: Signals) -> Exit {
     let fields = Fields { program_version: Some(env!("CARGO_PKG_VERSION").to_owned()), ..Fields::default() };
     (outside.announce)(&Event::new(Level::Info, Name::DaemonStarted, "adf-cron begins", fields));
     let mut signals = signals;
+    let mut edited = false;
     let begun = tokio::select! {
         begun = begin::begin(&outside) => begun,
-        stop = stopped_early(&mut signals) => {
+        stop = stopped_early(&mut signals, &mut edited) => {
+            outside.notifier.stopping(Duration::ZERO);
             say_stopped(&outside, stop, 0);
             return Exit::Done;
         }
     };
-    match begun {
-        Ok(begun) => match Daemon::new(outside.clone(), begun).await {
-            Ok(daemon) => daemon.run(signals).await,
-            Err(exit) => exit,
-        },
+    let begun = match begun {
+        Ok(begun) => begun,
+        Err(exit) => return exit,
+    };
+    match Daemon::new(outside, begun).await {
+        Ok(mut daemon) => {
+            if edited {
+                // What was read may have been the file before the edit.
+                daemon.reload();
+            }
+            daemon.run(signals).await
+        }
         Err(exit) => exit,
     }
 }
 
-/// A stop that comes before the daemon has begun.
-async fn stopped_early(signals: &mut Signals) -> &'static str {
+/// A stop that comes before the daemon has begun; notes whether a reload was asked for.
+async fn stopped_early(signals: &mut Signals, edited: &mut bool) -> &'static str {
     loop {
-        if let Signal::Stop(name) = signals.next().await {
-            return name;
+        match signals.next().await {
+            Signal::Stop(name) => return name,
+            Signal::Reload => *edited = true,
         }
     }
 }
 
 fn say_stopped(outside: &Outside, signal: &'static str, open: u64) {
-    outside.notifier.stopping();
     let fields = Fields { open_firings: Some(open), signal: Some(signal.to_owned()), ..Fields::default() };
     let message = match open {
         0 => "stopped; nothing is left open".to_owned(),
@@ -145,7 +154,6 @@ struct Daemon {
     last_sent: Option<Duration>,
     /// Why the file as it stands now is not in force.
     rejected: Option<Rejection>,
-    ready: bool,
     status: String,
     stopping: Stopping,
     open_at_stop: Option<u64>,
@@ -163,7 +171,11 @@ impl Daemon {
             begin::say_failed(&outside, what, error);
             Exit::Failed
         };
-        let client = begin::client(&outside, &loaded.settings)?;
+        let client = begin::client(&outside, &loaded.settings).map_err(|error| {
+            begin::say_failed(&outside, "the connection to Azure cannot be set up", &error);
+            // It may be a file that is not there yet: systemd tries again.
+            Exit::Unavailable
+        })?;
         let period = loaded.settings.daemon.heartbeat;
         let heartbeat = Heartbeat::start(period, beat)
             .await
@@ -178,6 +190,7 @@ impl Daemon {
             Arc::clone(&in_flight),
             inputs.clone(),
             Arc::new(move || notifier.recorder_turned()),
+            0,
         )
         .map_err(|error| failed("the recorder could not be started", &error))?;
         let now = outside.clock.now();
@@ -198,13 +211,13 @@ impl Daemon {
             in_flight,
             last_sent: None,
             rejected,
-            ready: false,
             status: String::new(),
             stopping: Stopping::No,
             open_at_stop: None,
         };
         daemon.keep_token();
         daemon.perform(actions);
+        daemon.prune();
         Ok(daemon)
     }
 
@@ -240,6 +253,7 @@ impl Daemon {
                     self.recorder.ask(Job::Turn);
                 }
                 Some(ended) = self.tasks.join_next() => self.joined(&ended),
+                () = self.recorder.ended() => self.broken(),
             }
         }
         self.finish().await
@@ -305,14 +319,18 @@ impl Daemon {
                 self.show_status();
             }
             Beat::Hourly => {
-                let retention = self.settings.daemon.retention;
-                if let Ok(before) = self.outside.clock.now().wall.checked_sub(retention) {
-                    self.recorder.ask(Job::Prune(before));
-                }
+                self.prune();
                 if let Some(rejected) = &self.rejected {
                     (self.outside.announce)(&rejected.event("the last good schedule still runs"));
                 }
             }
+        }
+    }
+
+    fn prune(&self) {
+        let retention = self.settings.daemon.retention;
+        if let Ok(before) = self.outside.clock.now().wall.checked_sub(retention) {
+            self.recorder.ask(Job::Prune(before));
         }
     }
 
@@ -338,7 +356,6 @@ impl Daemon {
 
     /// The schedule given last is in force and durable.
     fn in_force(&mut self) {
-        self.ready = true;
         self.status.clear();
         self.show_status();
         self.outside.notifier.ready();
@@ -346,11 +363,11 @@ impl Daemon {
 
     /// One line for `systemctl status`: what is wrong, or what comes next.
     fn show_status(&mut self) {
-        let status = match (&self.rejected, self.engine.next_nominal()) {
+        let status = match (&self.rejected, self.engine.next_firing()) {
             (Some(rejected), _) => {
                 format!("SCHEDULE REJECTED at {}; the last good one runs", rejected.location)
             }
-            (None, Some((at, entry))) => format!("next: {} at {at}", entry.name),
+            (None, Some((at, entry))) => format!("next: {entry} at {at}"),
             (None, None) => "nothing is scheduled".to_owned(),
         };
         let status = format!("{status}; {} open", self.engine.open_firings());
@@ -371,7 +388,7 @@ impl Daemon {
             (Signal::Reload, _) => None,
             (Signal::Stop(name), Stopping::No) => {
                 self.stopping = Stopping::Draining(name);
-                self.outside.notifier.stopping();
+                self.outside.notifier.stopping(self.settings.daemon.shutdown_grace + FINISH_LIMIT);
                 let fields = Fields {
                     signal: Some(name.to_owned()),
                     open_firings: Some(self.engine.open_firings() as u64),
@@ -398,15 +415,20 @@ impl Daemon {
         }
     }
 
-    /// A task ended; one that panicked is a defect, and leaves its firing to be looked up after a restart.
+    /// A task ended; one that panicked is a defect.
     fn joined(&mut self, ended: &Result<(), tokio::task::JoinError>) {
         if let Err(error) = ended
             && error.is_panic()
         {
             begin::say_failed(&self.outside, "a task of the daemon failed", error);
-            self.open_at_stop = Some(self.engine.open_firings() as u64);
-            self.stopping = Stopping::Aborting("defect");
+            self.broken();
         }
+    }
+
+    /// Something has a defect: what is open is left to the next start, which looks it up.
+    fn broken(&mut self) {
+        self.open_at_stop = Some(self.engine.open_firings() as u64);
+        self.stopping = Stopping::Aborting("defect");
     }
 
     async fn finish(self) -> Exit {

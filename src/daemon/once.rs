@@ -43,14 +43,20 @@ pub async fn fire_once(outside: &Outside, fire: Fire) -> FireEnd {
     let Fire { loaded, ledger, snapshot, request } = fire;
     let client = match begin::client(outside, &loaded.settings) {
         Ok(client) => client,
-        Err(exit) => return FireEnd::Failed(exit),
+        Err(error) => {
+            begin::say_failed(outside, "the connection to Azure cannot be set up", &error);
+            return FireEnd::Failed(Exit::Unavailable);
+        }
     };
     let (inputs, mut received) = mpsc::unbounded_channel();
     let in_flight = Arc::new(AtomicUsize::new(0));
+    // What a daemon left to be announced is for the next daemon.
+    let first = snapshot.next_batch;
     let (clock, announce) = (Arc::clone(&outside.clock), Arc::clone(&outside.announce));
-    let (Ok(recorder), Ok(mut alarm)) =
-        (Recorder::start(ledger, clock, announce, in_flight, inputs.clone(), Arc::new(|| ())), Alarm::new())
-    else {
+    let (Ok(recorder), Ok(mut alarm)) = (
+        Recorder::start(ledger, clock, announce, in_flight, inputs.clone(), Arc::new(|| ()), first),
+        Alarm::new(),
+    ) else {
         return FireEnd::Failed(Exit::Failed);
     };
     let now = outside.clock.now();
@@ -77,8 +83,14 @@ pub async fn fire_once(outside: &Outside, fire: Fire) -> FireEnd {
         let input = tokio::select! {
             Some(input) = received.recv() => input,
             _ = alarm.rung() => Input::Wake,
+            () = recorder.ended() => return FireEnd::Failed(Exit::Failed),
         };
         actions = engine.handle(input, outside.clock.now());
+    }
+    for action in engine.handle(Input::Stop, outside.clock.now()) {
+        if let Action::Commit(batch) = action {
+            recorder.ask(Job::Write(batch));
+        }
     }
     if recorder.finish(FINISH_LIMIT).await { FireEnd::Recorded } else { FireEnd::Failed(Exit::Unavailable) }
 }

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use super::schedule_file::{self, Loaded, Rejection};
 use super::{Daemon, begin};
 use crate::engine::Input;
+use crate::event::chain;
 
 /// What one reading of the file gave.
 pub(super) type Reading = Box<Result<Loaded, Rejection>>;
@@ -82,7 +83,7 @@ impl Daemon {
         }
         if loaded.settings.azure != self.settings.azure {
             self.client = begin::client(&self.outside, &loaded.settings)
-                .map_err(|_| Rejection::of(config, "azure: cannot be used"))?;
+                .map_err(|error| Rejection::of(config, &chain(&error)))?;
         }
         // A person has changed something: what was refused before may be granted now.
         self.client.token().try_again();

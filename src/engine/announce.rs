@@ -168,15 +168,15 @@ pub(super) fn held(live: &Live, reason: Reason, run: Option<RunId>) -> Event {
     Event::new(Level::Error, Name::FiringHeld, message, fields)
 }
 
-pub(super) fn anomaly(live: &Live, run: RunId, reason: Reason) -> Event {
+pub(super) fn anomaly(live: &Live, run: &str, reason: Reason) -> Event {
     let fields = Fields {
         attempt: Some(u64::from(live.attempts)),
-        run_id: Some(run.to_string()),
+        run_id: Some(run.to_owned()),
         reason: Some(reason.as_str().to_owned()),
         ..of(&live.intent)
     };
     let message =
-        format!("the service answered {} with run {run}, which cannot be its own", live.intent.entry);
+        format!("the service answered {} with run '{run}', which cannot be its own", live.intent.entry);
     Event::new(Level::Error, Name::RunAnomaly, message, fields)
 }
 

@@ -41,7 +41,7 @@ pub(super) struct Doubt {
     /// Since when looks have had no answer.
     pub(super) blocked_since: Option<Duration>,
     /// A rejection that is recorded once a last look finds nothing.
-    pub(super) rejection: Option<(Reason, Refusal)>,
+    pub(super) rejection: Option<(Reason, Option<Refusal>)>,
 }
 
 /// A firing that is not over.
@@ -57,8 +57,9 @@ pub(super) struct Live {
     pub(super) started: Option<Timestamp>,
     /// Whether a 401 already had its one refresh.
     pub(super) refreshed: bool,
-    /// Whether the answer to any attempt was lost.
-    pub(super) ever_unknown: bool,
+    /// Since when the answer to an attempt is lost: the end of the last one of which that is true, on the boot
+    /// clock.
+    pub(super) unknown_since: Option<Duration>,
     pub(super) doubt: Option<Doubt>,
     /// What it waits for, if it waits, and what the service said last.
     pub(super) waits_for: Option<Reason>,
@@ -74,7 +75,7 @@ impl Live {
             counted: 0,
             started: None,
             refreshed: false,
-            ever_unknown: false,
+            unknown_since: None,
             doubt: None,
             waits_for: None,
             last_refusal: None,
@@ -97,6 +98,11 @@ impl Live {
 
     pub(super) fn is_past_deadline(&self, now: Timestamp) -> bool {
         now > self.deadline()
+    }
+
+    /// Whether it waits for its due time or the gate, and nothing was sent.
+    pub(super) fn has_not_started(&self) -> bool {
+        self.attempts == 0 && self.started.is_none()
     }
 
     /// Whether nothing can have been sent, and the calendar can name it again.
@@ -132,6 +138,7 @@ impl Live {
                 _ => None,
             },
             run_id: None,
+            error_message: None,
             at,
             attempt,
         }

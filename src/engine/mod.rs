@@ -13,6 +13,7 @@
 
 mod announce;
 mod live;
+mod look;
 mod missed;
 mod outcome;
 mod plan;
@@ -35,7 +36,7 @@ use crate::azure::outcome::Look;
 use crate::clock::Now;
 use crate::config::{Daemon, Entry};
 use crate::event::Event;
-use crate::ids::{FiringId, RunId, SubscriptionId};
+use crate::ids::{EntryName, FiringId, RunId, SubscriptionId};
 use crate::ledger::{Batch, Intent, Mark, Reason, Record, Request};
 
 use live::{Live, Phase};
@@ -133,6 +134,11 @@ pub struct Engine {
     planning: Option<u64>,
     /// The batch that makes a reload durable.
     reloading: Option<u64>,
+    /// The batch that says that a daemon runs. Nothing is sent before it is durable: a crash after a send must
+    /// not look like a clean stop.
+    opening: Option<u64>,
+    /// Whether the last daemon had stopped cleanly, of which an engine for requests must not take away.
+    was_clean: bool,
     /// Nothing is planned: only what people ask for is carried out.
     only_requests: bool,
     stopping: bool,
@@ -140,6 +146,11 @@ pub struct Engine {
     records: Vec<Record>,
     events: Vec<Event>,
     actions: Vec<Action>,
+}
+
+/// Whole milliseconds, as events give them.
+fn milliseconds(wait: Duration) -> u64 {
+    u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What a time in the engine's list is for.
@@ -191,10 +202,15 @@ impl Engine {
         self.clocks.held_until().or_else(|| self.timers.first().map(|(at, _)| *at))
     }
 
-    /// The next nominal time that is not planned yet, and its entry.
+    /// What fires next, and when.
     #[must_use]
-    pub fn next_nominal(&self) -> Option<(Timestamp, &Entry)> {
-        self.plan.next()
+    pub fn next_firing(&self) -> Option<(Timestamp, &EntryName)> {
+        let armed = self.timers.iter().find_map(|(at, timer)| {
+            let Timer::Firing(firing) = timer else { return None };
+            let live = self.live.get(firing).filter(|live| live.phase == Phase::Armed(*at))?;
+            Some((*at, &live.intent.entry))
+        });
+        [armed, self.plan.next()].into_iter().flatten().min()
     }
 
     /// How many createRun calls are under way.
@@ -252,14 +268,13 @@ impl Engine {
 
     /// The gate: decides whether a firing whose due time has come may start.
     fn pass_gate(&mut self, firing: FiringId, now: Now) {
-        let Some(live) = self.live.get(&firing) else { return };
-        let starts = self.plan.still_wanted(&live.intent, now.wall);
+        let Some(intent) = self.live.get(&firing).map(|live| Arc::clone(&live.intent)) else { return };
+        let starts = self.still_wanted(&intent, now.wall);
         let Some(live) = self.live.get_mut(&firing) else { return };
         if starts {
             live.open_gate(now.wall);
             self.make_ready(firing);
         } else {
-            let intent = Arc::clone(&live.intent);
             self.skip_planned(&[intent], Reason::Missed, now.wall);
         }
     }
@@ -272,7 +287,10 @@ impl Engine {
 
     /// Sends as much as there is room for.
     fn pump(&mut self, now: Now) {
-        if self.stopping || self.no_token_until.is_some_and(|until| until > now.wall) {
+        if self.stopping
+            || self.opening.is_some()
+            || self.no_token_until.is_some_and(|until| until > now.wall)
+        {
             return;
         }
         while self.in_flight < self.settings.max_in_flight
@@ -302,6 +320,9 @@ impl Engine {
         if self.reloading == Some(batch) {
             self.reloading = None;
             self.actions.push(Action::Reloaded);
+        }
+        if self.opening == Some(batch) {
+            self.opening = None;
         }
         if self.planning == Some(batch) {
             self.planning = None;
@@ -359,14 +380,11 @@ impl Engine {
             let before = intent.nominal.as_second() - 1;
             lowest.entry(&intent.entry).and_modify(|mark| *mark = (*mark).min(before)).or_insert(before);
         }
-        lowest
-            .into_iter()
-            .filter_map(|(entry, second)| {
-                let mark = Mark { entry: entry.clone(), nominal: crate::ids::Nominal::from_second(second)? };
-                self.plan.lower(&mark);
-                Some(mark)
-            })
-            .collect()
+        let lowered = lowest.into_iter().filter_map(|(entry, second)| {
+            self.plan
+                .lower(&Mark { entry: entry.clone(), nominal: crate::ids::Nominal::from_second(second)? })
+        });
+        lowered.collect()
     }
 
     /// What is still under way is cut off: whether it started anything is not known.
@@ -374,7 +392,7 @@ impl Engine {
         let cut: Vec<FiringId> = self
             .live
             .iter()
-            .filter(|(_, live)| matches!(live.phase, Phase::Sending))
+            .filter(|(_, live)| matches!(live.phase, Phase::Sending | Phase::Owning { .. }))
             .map(|(firing, _)| *firing)
             .collect();
         for firing in cut {
@@ -387,15 +405,14 @@ impl Engine {
         if !self.stopping || self.stopped || self.in_flight > 0 {
             return;
         }
+        // What cannot be found out in time is recorded as unknown when the grace is over.
         if self.live.values().any(|live| matches!(live.phase, Phase::Owning { .. })) {
             return;
         }
         self.stopped = true;
-        if !self.only_requests {
-            let records = vec![Record::CleanStop(self.stops_cleanly())];
-            self.actions.push(Action::Commit(Batch { id: self.next_batch, records, events: Vec::new() }));
-            self.next_batch += 1;
-        }
+        let records = vec![Record::CleanStop(self.was_clean && self.stops_cleanly())];
+        self.actions.push(Action::Commit(Batch { id: self.next_batch, records, events: Vec::new() }));
+        self.next_batch += 1;
         self.actions.push(Action::Stopped(self.live.len() as u64));
     }
 

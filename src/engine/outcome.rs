@@ -1,30 +1,22 @@
-//! What follows from the end of an attempt or of a look: retry, settle, adopt, reject or hold.
+//! What follows from the end of an attempt: accept, wait, reject, or look for what became of it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::live::{Doubt, Phase};
-use super::{Action, Attempted, Engine, Live, Timer, announce};
-use crate::azure::outcome::{FoundRun, Look, Outcome, Refusal};
+use super::live::Phase;
+use super::{Action, Attempted, Engine, Timer, announce, milliseconds};
+use crate::azure::outcome::{Outcome, Refusal};
 use crate::clock::Now;
-use crate::config::OnUnknown;
-use crate::ids::{FiringId, Kind, RunId};
+use crate::ids::{FiringId, Kind, RunId, SubscriptionId};
 use crate::ledger::{Attempt, Intent, Reason, Record, State};
 
 /// Between two tries when there is no token; a token that comes earlier ends the wait.
 const NO_TOKEN_WAIT: Duration = Duration::from_secs(5);
-/// After a lost answer the run is looked for at once, in case the service already shows it.
-const FIRST_LOOK: Duration = Duration::from_secs(1);
-/// Between two looks that had no answer.
-const LOOK_AGAIN: Duration = Duration::from_secs(10);
-/// How long looks may go unanswered before a person is asked.
-const LOOK_LIMIT: Duration = Duration::from_secs(3_600);
-
-fn milliseconds(wait: Duration) -> u64 {
-    u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)
-}
+/// The shortest pause after a 429, whatever it asks for: a date in the past, read by a clock that is ahead,
+/// must not become a loop.
+const LEAST_PAUSE: Duration = Duration::from_secs(1);
 
 impl Engine {
     /// An attempt ended.
@@ -49,7 +41,13 @@ impl Engine {
             Outcome::RetryLater { refusal, retry_after, throttled: false } => {
                 self.retry_later(firing, refusal, retry_after, &attempted, now);
             }
-            Outcome::NoToken { .. } => self.no_token(firing, now),
+            Outcome::NoToken { detail, refused } => self.no_token(firing, detail, refused, now),
+            Outcome::Malformed { named, refusal } => {
+                if let Some(live) = self.live.get(&firing) {
+                    self.events.push(announce::anomaly(live, &named, Reason::MalformedRunId));
+                }
+                self.lost(firing, &refusal, &attempted, now);
+            }
             Outcome::Unknown(refusal) => self.lost(firing, &refusal, &attempted, now),
         }
     }
@@ -92,7 +90,7 @@ impl Engine {
     }
 
     /// Remembers whether the factory takes our id as the run's.
-    fn learn(&mut self, intent: &Intent, run: RunId) {
+    pub(super) fn learn(&mut self, intent: &Intent, run: RunId) {
         let takes_our_id = run.is(intent.firing_id);
         let factory = intent.factory.key();
         let so_far = self.learned.get(&factory).copied();
@@ -107,7 +105,7 @@ impl Engine {
     /// (azure-powershell issue 25622).
     fn foreign(&mut self, firing: FiringId, run: RunId, attempted: &Attempted, now: Now) {
         if let Some(live) = self.live.get(&firing) {
-            self.events.push(announce::anomaly(live, run, Reason::ForeignRun));
+            self.events.push(announce::anomaly(live, &run.to_string(), Reason::ForeignRun));
         }
         let refusal = Refusal {
             http_status: Some(200),
@@ -118,36 +116,22 @@ impl Engine {
     }
 
     fn refused(&mut self, firing: FiringId, refusal: Refusal, attempted: &Attempted, now: Now) {
-        let Some(live) = self.live.get_mut(&firing) else { return };
+        let Some(live) = self.live.get(&firing) else { return };
         let attempt = live.attempt(attempted, "rejected", Some(&refusal));
-        if live.ever_unknown {
-            // An earlier attempt may have started a run all the same: look once more before saying no.
-            let event = announce::attempt_failed(live, "rejected", &refusal, None);
-            let doubt = Doubt {
-                since: live.doubt.as_ref().map_or(attempted.sent_at.boot, |doubt| doubt.since),
-                sent: true,
-                blocked_since: None,
-                rejection: Some((Reason::Refused, refusal)),
-            };
-            live.doubt = Some(doubt);
-            live.phase = Phase::Looking;
-            let progress = live.progress(State::Unknown, Some(Reason::AnswerLost), now.wall, Some(attempt));
-            self.actions.push(Action::Look(Arc::clone(&live.intent)));
-            self.events.push(event);
-            self.records.push(Record::Progress(progress));
-            return;
+        if live.unknown_since.is_some() {
+            self.events.push(announce::attempt_failed(live, "rejected", &refusal, None));
         }
-        self.reject(firing, Reason::Refused, Some(&refusal), now.wall, Some(attempt));
+        self.end_without_run(firing, Reason::Refused, Some(refusal), Some(attempt), now);
     }
 
     /// A 401: the token is refreshed once, and the call is made once more.
     fn unauthorized(&mut self, firing: FiringId, refusal: Refusal, attempted: &Attempted, now: Now) {
         let Some(live) = self.live.get_mut(&firing) else { return };
-        self.actions.push(Action::RejectToken(attempted.token_generation));
         if live.refreshed {
             return self.refused(firing, refusal, attempted, now);
         }
         live.refreshed = true;
+        self.actions.push(Action::RejectToken(attempted.token_generation));
         let attempt = live.attempt(attempted, "retry_later", Some(&refusal));
         self.events.push(announce::attempt_failed(live, "retry_later", &refusal, Some(0)));
         live.phase = Phase::Backoff(now.wall);
@@ -167,27 +151,43 @@ impl Engine {
     ) {
         let random = (self.random)();
         let Some(live) = self.live.get_mut(&firing) else { return };
-        let wait = retry_after.unwrap_or_else(|| live.intent.policy.retry.backoff(live.attempts, random));
+        let wait = retry_after
+            .filter(|wait| *wait >= LEAST_PAUSE)
+            .unwrap_or_else(|| live.intent.policy.retry.backoff(live.attempts, random))
+            .max(LEAST_PAUSE);
         let subscription = live.intent.factory.subscription.clone();
         // The wait counts from the answer; being busy here must not shorten it.
         let until = Self::later(attempted.answered_at.wall.max(now.wall), wait);
-        if self.ready.pause(&subscription, now.wall, until) {
-            self.events.push(announce::throttled(&live.intent, milliseconds(wait)));
+        let event = announce::throttled(&live.intent, milliseconds(wait));
+        let (news, until) = self.pause_bucket(&subscription, until, now);
+        if news {
+            self.events.push(event);
         }
-        let until = self.ready.paused_until(&subscription, now.wall).unwrap_or(until);
-        self.set_timer(until, Timer::Bucket(subscription));
         let Some(live) = self.live.get_mut(&firing) else { return };
         let attempt = live.attempt(attempted, "retry_later", Some(&refusal));
         self.events.push(announce::attempt_failed(live, "retry_later", &refusal, Some(milliseconds(wait))));
         live.waits_for = Some(Reason::Throttled);
         live.last_refusal = Some(refusal);
         if until > live.deadline() {
-            return self.reject_after(firing, Reason::Throttled, now.wall, Some(attempt));
+            return self.end_with_last_words(firing, Reason::Throttled, Some(attempt), now);
         }
         live.phase = Phase::Backoff(until);
         let progress = live.progress(State::Waiting, Some(Reason::Throttled), now.wall, Some(attempt));
         self.records.push(Record::Progress(progress));
         self.make_ready(firing);
+    }
+
+    /// Pauses a bucket; returns whether that is news, and until when it is paused.
+    pub(super) fn pause_bucket(
+        &mut self,
+        subscription: &SubscriptionId,
+        until: Timestamp,
+        now: Now,
+    ) -> (bool, Timestamp) {
+        let news = self.ready.pause(subscription, now.wall, until);
+        let until = self.ready.paused_until(subscription, now.wall).unwrap_or(until);
+        self.set_timer(until, Timer::Bucket(subscription.clone()));
+        (news, until)
     }
 
     /// Nothing was started and another attempt is worth making.
@@ -210,7 +210,7 @@ impl Engine {
         self.events.push(announce::attempt_failed(live, "retry_later", &refusal, retry_in));
         live.last_refusal = Some(refusal);
         if exhausted {
-            return self.reject_after(firing, Reason::RetriesExhausted, now.wall, Some(attempt));
+            return self.end_with_last_words(firing, Reason::RetriesExhausted, Some(attempt), now);
         }
         live.waits_for = None;
         live.phase = Phase::Backoff(at);
@@ -219,46 +219,33 @@ impl Engine {
     }
 
     /// There is no token: nobody is sent for a while, or until one comes.
-    fn no_token(&mut self, firing: FiringId, now: Now) {
-        if self.live.get(&firing).is_some_and(|live| live.intent.kind == Kind::Manual) {
-            // A person waits, and can ask again.
-            return self.reject_after(firing, Reason::NoToken, now.wall, None);
-        }
-        let until = Self::later(now.wall, NO_TOKEN_WAIT);
-        self.no_token_until = Some(until);
-        self.set_timer(until, Timer::Token);
+    fn no_token(&mut self, firing: FiringId, detail: String, refused: bool, now: Now) {
         let Some(live) = self.live.get_mut(&firing) else { return };
+        live.last_refusal = Some(Refusal { error_message: detail, ..Refusal::default() });
+        if live.intent.kind == Kind::Manual {
+            // A person waits, and can ask again.
+            let reason = if refused { Reason::Refused } else { Reason::NoToken };
+            return self.end_with_last_words(firing, reason, None, now);
+        }
         if live.waits_for != Some(Reason::NoToken) {
             live.waits_for = Some(Reason::NoToken);
             let progress = live.progress(State::Waiting, Some(Reason::NoToken), now.wall, None);
             self.records.push(Record::Progress(progress));
         }
+        let until = Self::later(now.wall, NO_TOKEN_WAIT);
+        self.no_token_until = Some(until);
+        self.set_timer(until, Timer::Token);
         self.make_ready(firing);
     }
 
-    /// The answer was lost: from now on the firing is looked for, and not sent again blindly.
-    fn lost(&mut self, firing: FiringId, refusal: &Refusal, attempted: &Attempted, now: Now) {
-        let Some(live) = self.live.get_mut(&firing) else { return };
-        let attempt = live.attempt(attempted, "unknown", Some(refusal));
-        self.events.push(announce::attempt_failed(live, "unknown", refusal, None));
-        if !live.ever_unknown {
-            live.ever_unknown = true;
-            self.events.push(announce::unknown(live, milliseconds(FIRST_LOOK)));
-        }
-        live.last_refusal = Some(refusal.clone());
-        live.doubt =
-            Some(Doubt { since: attempted.sent_at.boot, sent: true, blocked_since: None, rejection: None });
-        let progress = live.progress(State::Unknown, Some(Reason::AnswerLost), now.wall, Some(attempt));
-        self.records.push(Record::Progress(progress));
-        self.look_in(firing, FIRST_LOOK, now);
-    }
-
-    /// The process ends while the call is under way.
+    /// The process ends while the call is under way, or while it is not known whose run it named.
     pub(super) fn cut_off(&mut self, firing: FiringId, now: Now) {
         let Some(live) = self.live.get_mut(&firing) else { return };
-        live.attempts += 1;
-        live.counted += 1;
-        live.ever_unknown = true;
+        if live.phase == Phase::Sending {
+            live.attempts += 1;
+            live.counted += 1;
+        }
+        live.unknown_since = Some(now.boot);
         live.phase = Phase::Settling(now.wall);
         let number = live.attempts;
         let message = "the daemon stopped before the answer came".to_owned();
@@ -274,111 +261,35 @@ impl Engine {
         self.records.push(Record::Progress(progress));
     }
 
-    pub(super) fn look_in(&mut self, firing: FiringId, wait: Duration, now: Now) {
-        let at = Self::later(now.wall, wait);
-        if let Some(live) = self.live.get_mut(&firing) {
-            live.phase = Phase::Settling(at);
-            self.set_timer(at, Timer::Firing(firing));
-        }
-    }
-
-    /// A look ended.
-    pub(super) fn looked(&mut self, firing: FiringId, look: Look, now: Now) {
-        let Some(live) = self.live.get(&firing) else { return };
-        if live.phase != Phase::Looking {
-            return;
-        }
-        match look {
-            Look::Found(run) => self.found(firing, &run, now),
-            Look::Absent => self.absent(firing, now),
-            Look::NoAnswer(refusal) => self.no_answer(firing, &refusal, now),
-        }
-    }
-
-    fn found(&mut self, firing: FiringId, found: &FoundRun, now: Now) {
-        let Some(live) = self.live.get(&firing) else { return };
-        if !found.pipeline.eq_ignore_ascii_case(live.intent.pipeline.as_str()) {
-            self.events.push(announce::anomaly(live, found.run_id, Reason::OtherPipeline));
-            return self.hold(firing, Reason::OtherPipeline, Some(found.run_id), now.wall);
-        }
-        let Some(live) = self.live.remove(&firing) else { return };
-        self.learn(&live.intent, found.run_id);
-        let mut progress = live.progress(State::Accepted, None, now.wall, None);
-        progress.run_id = Some(found.run_id);
-        self.records.push(Record::Progress(progress));
-        self.events.push(announce::adopted(&live, found.run_id, &found.status, self.studio));
-    }
-
-    /// The service answered, and knows no run under the firing's id.
-    fn absent(&mut self, firing: FiringId, now: Now) {
-        let Some(live) = self.live.get_mut(&firing) else { return };
-        let policy = Arc::clone(&live.intent.policy);
-        let Some(doubt) = &mut live.doubt else { return };
-        doubt.blocked_since = None;
-        let waited = now.boot.saturating_sub(doubt.since);
-        if waited < policy.settle {
-            // It may still become visible: only a look made after the settle time can say no.
-            let rest = policy.settle.saturating_sub(waited);
-            return self.look_in(firing, rest, now);
-        }
-        let rejection = doubt.rejection.take();
-        // An id that the service may not have taken proves nothing by being absent. Of an attempt that is
-        // only possible (after a crash) we believe the absence until an answer showed otherwise.
-        let takes_our_id = self.learned.get(&live.intent.factory.key()).copied();
-        if !takes_our_id.unwrap_or(!doubt.sent) {
-            return self.hold(firing, Reason::CannotDecide, None, now.wall);
-        }
-        if !doubt.sent {
-            // Found after a crash, and never sent: it goes back through the gate.
-            live.doubt = None;
-            return if live.attempts == 0 { self.pass_gate(firing, now) } else { self.make_ready(firing) };
-        }
-        if let Some((reason, refusal)) = rejection {
-            return self.reject(firing, reason, Some(&refusal), now.wall, None);
-        }
-        let exhausted = live.counted >= policy.retry.max_attempts;
-        let overdue = live.is_past_deadline(now.wall);
-        live.doubt = None;
-        match policy.on_unknown {
-            OnUnknown::Hold => self.hold(firing, Reason::OnUnknownHold, None, now.wall),
-            OnUnknown::Retry if overdue => self.hold(firing, Reason::DeadlineWhileUnknown, None, now.wall),
-            OnUnknown::Retry if exhausted => {
-                self.reject_after(firing, Reason::RetriesExhausted, now.wall, None)
-            }
-            OnUnknown::Retry => self.make_ready(firing),
-        }
-    }
-
-    fn no_answer(&mut self, firing: FiringId, refusal: &Refusal, now: Now) {
-        let Some(live) = self.live.get_mut(&firing) else { return };
-        let Some(doubt) = &mut live.doubt else { return };
-        match doubt.blocked_since {
-            None => {
-                doubt.blocked_since = Some(now.boot);
-                let event = announce::blocked(live, refusal);
-                self.events.push(event);
-            }
-            Some(since) if now.boot.saturating_sub(since) >= LOOK_LIMIT => {
-                return self.hold(firing, Reason::LookUnanswered, None, now.wall);
-            }
-            Some(_) => {}
-        }
-        self.look_in(firing, LOOK_AGAIN, now);
-    }
-
     /// Ends a firing that waited past its deadline.
     pub(super) fn give_up(&mut self, firing: FiringId, now: Now) {
         let reason = self.live.get(&firing).and_then(|live| live.waits_for);
-        self.reject_after(firing, reason.unwrap_or(Reason::RetriesExhausted), now.wall, None);
+        self.end_with_last_words(firing, reason.unwrap_or(Reason::RetriesExhausted), None, now);
     }
 
-    /// Rejects a firing with the last thing that the service said.
-    fn reject_after(&mut self, firing: FiringId, reason: Reason, at: Timestamp, attempt: Option<Attempt>) {
+    /// Ends a firing without a run, with the last thing that was said about it.
+    fn end_with_last_words(&mut self, firing: FiringId, reason: Reason, attempt: Option<Attempt>, now: Now) {
         let last = self.live.get(&firing).and_then(|live| live.last_refusal.clone());
-        self.reject(firing, reason, last.as_ref(), at, attempt);
+        self.end_without_run(firing, reason, last, attempt, now);
     }
 
-    fn reject(
+    /// Ends a firing without a run. One whose answer was lost before may have started one all the same: it is
+    /// looked for once more before no is said.
+    fn end_without_run(
+        &mut self,
+        firing: FiringId,
+        reason: Reason,
+        refusal: Option<Refusal>,
+        attempt: Option<Attempt>,
+        now: Now,
+    ) {
+        match self.live.get(&firing).and_then(|live| live.unknown_since) {
+            Some(since) => self.look_a_last_time(firing, since, (reason, refusal), attempt, now),
+            None => self.reject(firing, reason, refusal.as_ref(), now.wall, attempt),
+        }
+    }
+
+    pub(super) fn reject(
         &mut self,
         firing: FiringId,
         reason: Reason,
@@ -387,12 +298,14 @@ impl Engine {
         attempt: Option<Attempt>,
     ) {
         let Some(live) = self.live.remove(&firing) else { return };
-        self.records.push(Record::Progress(live.progress(State::Rejected, Some(reason), at, attempt)));
+        let mut progress = live.progress(State::Rejected, Some(reason), at, attempt);
+        progress.error_message = refusal.map(|refusal| refusal.error_message.clone());
+        self.records.push(Record::Progress(progress));
         self.events.push(announce::rejected(&live.intent, live.attempts, reason, refusal));
     }
 
     /// Leaves a firing to a person. It is never sent again by itself.
-    fn hold(&mut self, firing: FiringId, reason: Reason, run: Option<RunId>, at: Timestamp) {
+    pub(super) fn hold(&mut self, firing: FiringId, reason: Reason, run: Option<RunId>, at: Timestamp) {
         let Some(live) = self.live.remove(&firing) else { return };
         self.records.push(Record::Progress(live.progress(State::Held, Some(reason), at, None)));
         self.events.push(announce::held(&live, reason, run));
@@ -408,10 +321,5 @@ impl Engine {
             }
         }
         self.events.extend(announce::skipped_together(&skipped, reason));
-    }
-
-    /// A firing that a crash may have cut off while it was being sent: looked for before anything else.
-    pub(super) fn doubt_after_crash(live: &mut Live, lock_taken: Duration, sent: bool) {
-        live.doubt = Some(Doubt { since: lock_taken, sent, blocked_since: None, rejection: None });
     }
 }

@@ -28,15 +28,29 @@ pub(super) struct Slot {
     pub(super) next: Option<Nominal>,
     /// The last row of nominal times that were left out since they were missed.
     skipped: Option<Run>,
+    /// Up to here nominal times may have a record, although the mark is lower: the clock was set back.
+    recorded: Nominal,
+    /// The newest nominal time that was started although it was missed.
+    rescued: Option<Nominal>,
 }
 
 impl Slot {
     pub(super) fn new(entry: Arc<Entry>, mark: Nominal) -> Self {
         let next = entry.calendar.next_after(mark);
-        Self { entry, mark, next, skipped: None }
+        Self { entry, mark, next, skipped: None, recorded: mark, rescued: None }
+    }
+
+    /// What is known of the entry, under a new version of it with the same calendar.
+    pub(super) fn with(&self, entry: Arc<Entry>) -> Self {
+        Self { entry, ..*self }
+    }
+
+    fn rescue(&mut self, nominal: Nominal) {
+        self.rescued = self.rescued.max(Some(nominal));
     }
 
     fn move_mark(&mut self, mark: Nominal) {
+        self.recorded = self.recorded.max(self.mark);
         self.mark = mark;
         self.next = self.entry.calendar.next_after(mark);
     }
@@ -60,24 +74,26 @@ impl Plan {
         Self { version, slots, heap }
     }
 
-    /// The entry whose next nominal time is the earliest, with that time.
-    pub(super) fn next(&self) -> Option<(Timestamp, &Entry)> {
+    /// The earliest nominal time that is not planned yet, and its entry.
+    pub(super) fn next(&self) -> Option<(Timestamp, &EntryName)> {
         let Reverse((nominal, name)) = self.heap.peek()?;
-        Some((nominal.timestamp(), &*self.slots.get(name)?.entry))
+        Some((nominal.timestamp(), name))
+    }
+
+    fn is_true(&self, (nominal, name): &(Nominal, EntryName)) -> bool {
+        self.slots.get(name).is_some_and(|slot| slot.next == Some(*nominal))
     }
 
     /// Takes the name of an entry that has a nominal time up to `until`.
     fn pop(&mut self, until: Nominal) -> Option<EntryName> {
-        loop {
-            let Reverse((nominal, _)) = self.heap.peek()?;
-            if *nominal > until {
-                return None;
-            }
-            let Reverse((nominal, name)) = self.heap.pop()?;
-            if self.slots.get(&name).is_some_and(|slot| slot.next == Some(nominal)) {
-                return Some(name);
-            }
+        while self.heap.peek().is_some_and(|Reverse(top)| !self.is_true(top)) {
+            self.heap.pop();
         }
+        let Reverse((nominal, _)) = self.heap.peek()?;
+        if *nominal > until {
+            return None;
+        }
+        self.heap.pop().map(|Reverse((_, name))| name)
     }
 
     /// Sets the mark of an entry and puts it back in its place.
@@ -90,11 +106,14 @@ impl Plan {
         }
     }
 
-    /// Makes room for nominal times that were taken back.
-    pub(super) fn lower(&mut self, mark: &Mark) {
-        if self.slots.get(&mark.entry).is_some_and(|slot| slot.mark > mark.nominal) {
+    /// Makes room for nominal times that were taken back; returns the mark that stands then, which may have
+    /// been lower already.
+    pub(super) fn lower(&mut self, mark: &Mark) -> Option<Mark> {
+        if self.slots.get(&mark.entry)?.mark > mark.nominal {
             self.advance(&mark.entry, mark.nominal);
         }
+        let nominal = self.slots.get(&mark.entry)?.mark;
+        Some(Mark { entry: mark.entry.clone(), nominal })
     }
 
     /// Brings the marks that lie after `to` back to it; returns them. Nominal times that were left out in one
@@ -111,24 +130,44 @@ impl Plan {
         }
         marks
     }
-
-    /// Whether a planned firing whose due time has come should start: it is not late, or its policy
-    /// starts it all the same.
-    pub(super) fn still_wanted(&self, intent: &Intent, now: Timestamp) -> bool {
-        if intent.kind != Kind::Scheduled || !is_late(intent.due, &intent.policy, now) {
-            return true;
-        }
-        // `latest` is about the entry's other nominal times: a newer one that is late as well wins.
-        let newer = self.slots.get(&intent.entry).and_then(|slot| {
-            let newer = slot.entry.calendar.next_after(intent.nominal)?;
-            is_late(slot.entry.calendar.due_time(&intent.entry, newer), &intent.policy, now).then_some(newer)
-        });
-        let late = std::iter::once(intent.nominal).chain(newer);
-        choose(late, &intent.policy, now).start.contains(&intent.nominal)
-    }
 }
 
 impl Engine {
+    /// Whether a planned firing whose due time has come should start: it is not late, or its policy
+    /// starts it all the same.
+    pub(super) fn still_wanted(&mut self, intent: &Intent, now: Timestamp) -> bool {
+        if intent.kind != Kind::Scheduled || !is_late(intent.due, &intent.policy, now) {
+            return true;
+        }
+        let late = std::iter::once(intent.nominal).chain(self.newer_missed(intent, now));
+        let wanted = choose(late, &intent.policy, now).start.contains(&intent.nominal);
+        if let Some(slot) = self.plan.slots.get_mut(&intent.entry).filter(|_| wanted) {
+            slot.rescue(intent.nominal);
+        }
+        wanted
+    }
+
+    /// A newer nominal time of the entry that was missed as well, and so wins where only the latest is
+    /// started. One that was started in time is not missed.
+    fn newer_missed(&self, intent: &Intent, now: Timestamp) -> Option<Nominal> {
+        let slot = self.plan.slots.get(&intent.entry)?;
+        let entry = &slot.entry;
+        if let Some(rescued) = slot.rescued.filter(|rescued| *rescued > intent.nominal) {
+            return Some(rescued);
+        }
+        let waits = |nominal: &Nominal| {
+            let firing = FiringId::scheduled(&entry.factory, &entry.name, *nominal);
+            *nominal > slot.mark || self.live.get(&firing).is_some_and(Live::has_not_started)
+        };
+        entry
+            .calendar
+            .due_between(intent.nominal, Nominal::at_or_before(now))
+            .take_while(|nominal| {
+                is_late(entry.calendar.due_time(&entry.name, *nominal), &intent.policy, now)
+            })
+            .find(waits)
+    }
+
     /// Plans every nominal time up to the horizon, a slice at a time.
     pub(super) fn plan_ahead(&mut self, now: Now) {
         if self.stopping || self.only_requests || self.planning.is_some() {
@@ -150,32 +189,54 @@ impl Engine {
         }
     }
 
-    /// Plans one entry up to `until`; returns how many nominal times that were.
+    /// Plans one entry up to `until`; returns how many nominal times were looked at.
     fn plan_entry(&mut self, name: &EntryName, until: Nominal, now: Now) -> usize {
         let Some(slot) = self.plan.slots.get(name) else { return 0 };
         let entry = Arc::clone(&slot.entry);
-        let mark = slot.mark;
+        let (mark, recorded) = (slot.mark, slot.recorded);
         let late = |nominal: &Nominal| {
             is_late(entry.calendar.due_time(&entry.name, *nominal), &entry.policy, now.wall)
         };
-        let missed = entry.calendar.due_between(mark, until).take_while(late);
+        let (mut seen, mut in_time) = (0, Vec::new());
+        // Once one is in time all that follow are.
+        let missed = entry.calendar.due_between(mark, until).inspect(|_| seen += 1).map_while(|nominal| {
+            let missed = in_time.is_empty() && late(&nominal);
+            if !missed {
+                in_time.push(nominal);
+            }
+            Some((nominal, missed))
+        });
+        let missed = missed.filter_map(|(nominal, missed)| missed.then_some(nominal));
         let choice = choose(missed, &entry.policy, now.wall);
         if let Some(run) = choice.skipped {
-            if let Some(slot) = self.plan.slots.get_mut(name) {
-                slot.skipped = Some(run);
-            }
-            let intent = self.intent(&entry, run.first, Body::new("{}"), now);
+            self.leave_out(&entry, (mark, recorded), run, now);
+        }
+        if let (Some(newest), Some(slot)) = (choice.start.last(), self.plan.slots.get_mut(name)) {
+            slot.rescue(*newest);
+        }
+        for nominal in choice.start.iter().chain(&in_time) {
+            self.plan_firing(&entry, *nominal, now);
+        }
+        self.plan.advance(name, until);
+        seen + 1
+    }
+
+    /// Records missed nominal times as one row; those of which some may have a record already, one by one.
+    fn leave_out(&mut self, entry: &Arc<Entry>, (mark, recorded): (Nominal, Nominal), run: Run, now: Now) {
+        let doubtful: Vec<Nominal> = entry.calendar.due_between(mark, recorded.min(run.last)).collect();
+        let singles = doubtful.iter().map(|nominal| Run { first: *nominal, last: *nominal, count: 1 });
+        let count = run.count - doubtful.len() as u64;
+        let first = doubtful.last().map_or(Some(run.first), |last| entry.calendar.next_after(*last));
+        let row = first.filter(|_| count > 0).map(|first| Run { first, count, ..run });
+        if let (Some(row), Some(slot)) = (row, self.plan.slots.get_mut(&entry.name)) {
+            slot.skipped = Some(row);
+        }
+        for run in singles.chain(row) {
+            let intent = self.intent(entry, run.first, Body::new("{}"), now);
             self.events.push(announce::skipped(&intent, Reason::Missed, run.first, run.last, run.count));
             let skips = Skips { intent, last: run.last, count: run.count, reason: Reason::Missed };
             self.records.push(Record::Skipped(Box::new(skips)));
         }
-        let in_time = entry.calendar.due_between(mark, until).skip_while(late);
-        let start: Vec<Nominal> = choice.start.iter().copied().chain(in_time).collect();
-        for nominal in &start {
-            self.plan_firing(&entry, *nominal, now);
-        }
-        self.plan.advance(name, until);
-        start.len() + 1
     }
 
     fn plan_firing(&mut self, entry: &Arc<Entry>, nominal: Nominal, now: Now) {

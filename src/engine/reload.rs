@@ -30,9 +30,11 @@ pub(super) struct Changes {
 }
 
 impl Changes {
-    /// Compares the enabled entries with what was in force: `known` gives an entry's mark and calendar.
+    /// Compares the enabled entries with what was in force: `known` gives an entry's mark and calendar, `slots`
+    /// what else is known of it.
     pub(super) fn between(
         known: &HashMap<&EntryName, (Nominal, Fingerprint)>,
+        slots: &HashMap<EntryName, Slot>,
         entries: &[Arc<Entry>],
         swap: Nominal,
     ) -> Self {
@@ -48,7 +50,13 @@ impl Changes {
                     swap
                 }
             };
-            changes.slots.insert(entry.name.clone(), Slot::new(Arc::clone(entry), mark));
+            let same = slots.get(&entry.name).filter(|slot| slot.mark == mark);
+            let same = same.filter(|slot| slot.entry.calendar.same_as(&entry.calendar));
+            let slot = match same {
+                Some(slot) => slot.with(Arc::clone(entry)),
+                None => Slot::new(Arc::clone(entry), mark),
+            };
+            changes.slots.insert(entry.name.clone(), slot);
         }
         let slots = &changes.slots;
         changes.ended =
@@ -71,7 +79,7 @@ impl Engine {
             .values()
             .map(|slot| (&slot.entry.name, (slot.mark, slot.entry.calendar.fingerprint())))
             .collect();
-        let changes = Changes::between(&known, &schedule.entries, swap);
+        let changes = Changes::between(&known, &self.plan.slots, &schedule.entries, swap);
         let edited = schedule
             .entries
             .iter()

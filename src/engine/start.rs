@@ -11,7 +11,7 @@ use super::steps::Clocks;
 use super::{Action, Engine, Random, Schedule, Timer};
 use crate::clock::Now;
 use crate::ids::Nominal;
-use crate::ledger::{Intent, Open, Record, Snapshot, State};
+use crate::ledger::{Intent, Open, Reason, Record, Snapshot, State};
 
 impl Engine {
     fn new(schedule: &Schedule, snapshot: &Snapshot, random: Random, now: Now) -> Self {
@@ -33,10 +33,13 @@ impl Engine {
             next_batch: snapshot.next_batch,
             planning: None,
             reloading: None,
+            // What this engine commits first begins with that.
+            opening: Some(snapshot.next_batch),
+            was_clean: true,
             only_requests: false,
             stopping: false,
             stopped: false,
-            records: Vec::new(),
+            records: vec![Record::CleanStop(false)],
             events: Vec::new(),
             actions: Vec::new(),
         }
@@ -48,9 +51,10 @@ impl Engine {
     pub fn for_requests(schedule: &Schedule, snapshot: &Snapshot, random: Random, now: Now) -> Self {
         let mut engine = Self::new(schedule, snapshot, random, now);
         let swap = Nominal::at_or_before(now.wall);
-        let changes = Changes::between(&HashMap::new(), &schedule.entries, swap);
+        let changes = Changes::between(&HashMap::new(), &HashMap::new(), &schedule.entries, swap);
         engine.plan = Plan::new(Arc::clone(&schedule.version), changes.slots);
         engine.only_requests = true;
+        engine.was_clean = snapshot.clean_stop;
         engine
     }
 
@@ -65,10 +69,9 @@ impl Engine {
         now: Now,
     ) -> (Self, Vec<Action>) {
         let mut engine = Self::new(schedule, &snapshot, random, now);
-        engine.records.push(Record::CleanStop(false));
         let swap = Nominal::at_or_before(now.wall);
         let known = snapshot.marks.iter().map(|(name, known)| (name, known.clone())).collect();
-        let changes = Changes::between(&known, &schedule.entries, swap);
+        let changes = Changes::between(&known, &HashMap::new(), &schedule.entries, swap);
         let counts = (changes.begun.len() - changes.moved, changes.moved);
         engine.put_in_force(schedule, changes, now, counts);
         // What is still to come is planned anew, by the schedule that is in force now.
@@ -98,8 +101,14 @@ impl Engine {
         let mut live = Live::new(Arc::clone(&open.intent), Phase::Armed(open.intent.due));
         live.attempts = open.attempts;
         live.counted = open.counted;
-        live.ever_unknown = open.ever_unknown;
+        live.unknown_since = open.ever_unknown.then_some(lock_taken.boot);
+        live.waits_for = open.reason.filter(|reason| matches!(reason, Reason::Throttled | Reason::NoToken));
         live.started = open.first_sent_at.map(|sent| sent.max(open.intent.due));
+        if open.reason == Some(Reason::Throttled)
+            && let Some(until) = open.next_at.filter(|until| *until > now.wall)
+        {
+            self.pause_bucket(&open.intent.factory.subscription, until, now);
+        }
         let goes_on_at = open.next_at.unwrap_or(open.intent.due);
         // An attempt can only have left the last daemon at or after the time it waited for.
         let may_have_left = !clean_stop && goes_on_at <= lock_taken.wall;

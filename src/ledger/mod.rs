@@ -7,6 +7,7 @@ mod sqlite;
 
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -57,6 +58,8 @@ pub struct Open {
     pub intent: Arc<Intent>,
     /// Where it stands: planned, waiting or unknown.
     pub state: State,
+    /// Why.
+    pub reason: Option<Reason>,
     /// Attempts made.
     pub attempts: u32,
     /// Attempts that count against `max_attempts`.
@@ -121,6 +124,9 @@ pub struct HistoryRow {
     pub run_id: Option<String>,
     /// The run's status, if it is followed.
     pub run_status: Option<String>,
+    /// What was said last, where it ended without a run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_message: Option<String>,
     /// When the intent was made.
     pub planned_at: Timestamp,
     /// When the run was accepted or adopted.
@@ -147,7 +153,7 @@ pub struct HistoryFilter {
 /// The daemon calls these one at a time. Every error leaves the ledger as it was before the call.
 pub trait Ledger: Send {
     /// Writes a run of batches in one transaction and keeps their events until they are known to be
-    /// announced; forgets the events of all batches up to `announced`.
+    /// announced; forgets the events of the batches in `announced`.
     ///
     /// Returns the planned firings that were refused, since the ledger already has a scheduled firing
     /// of that entry and nominal time. They must not be sent.
@@ -157,7 +163,7 @@ pub trait Ledger: Send {
     fn write(
         &mut self,
         batches: &[Batch],
-        announced: Option<u64>,
+        announced: Option<RangeInclusive<u64>>,
     ) -> impl Future<Output = Result<HashSet<FiringId>, LedgerError>> + Send;
 
     /// Reads what a starting daemon needs.
@@ -182,7 +188,8 @@ pub trait Ledger: Send {
     /// [`LedgerError::Database`], [`LedgerError::Unreadable`].
     fn requests(&mut self) -> impl Future<Output = Result<Vec<Request>, LedgerError>> + Send;
 
-    /// Removes firings that were over before `before`, but nothing that still guards against a second start.
+    /// Removes firings that were over before `before`, but nothing that still guards against a second start; a
+    /// slice of them, and returns how many. There may be more unless it is 0.
     ///
     /// # Errors
     /// [`LedgerError::Database`].

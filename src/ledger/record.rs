@@ -139,6 +139,8 @@ words! {
         LookUnanswered = "look_unanswered",
         /// The service named a run that belongs to another firing.
         ForeignRun = "foreign_run",
+        /// The service named something that is no run's id.
+        MalformedRunId = "malformed_run_id",
         /// The run under the firing's id is one of another pipeline.
         OtherPipeline = "other_pipeline",
     }
@@ -176,6 +178,8 @@ pub struct Progress {
     pub next_at: Option<Timestamp>,
     /// Its run.
     pub run_id: Option<RunId>,
+    /// What was said last, where it ends without a run.
+    pub error_message: Option<String>,
     /// When this came to be.
     pub at: Timestamp,
     /// The attempt that brought it here, if one did.

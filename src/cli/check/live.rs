@@ -13,7 +13,6 @@ use crate::azure::inspect::{Declaration, Obstacle, READ_RUNS, START, misfits};
 use crate::config::Entry;
 use crate::daemon::Exit;
 use crate::daemon::schedule_file::Loaded;
-use crate::event::chain;
 use crate::ids::{Factory, FiringId, Nominal, PipelineName};
 
 /// Questions under way at once: ARM gives a burst of 250 reads, and the daemon needs some of them.
@@ -72,21 +71,12 @@ fn exit_of(obstacle: &Obstacle) -> Exit {
 }
 
 /// Asks about the enabled entries of a schedule.
-pub(super) fn ask(outside: &Outside, loaded: &Loaded) -> Report {
+pub(super) fn ask(outside: &Outside, loaded: &Loaded, client: &Client) -> Report {
     let mut report = Report::default();
     let nobody = |message: String| Finding { entry: None, pipeline: None, factory: None, message };
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
         report.find(Exit::Failed, nobody("the system gives no event loop".to_owned()));
         return report;
-    };
-    let (clock, environment) = (Arc::clone(&outside.clock), Arc::clone(&outside.environment));
-    // What the token's events say is said below, once.
-    let client = match Client::new(&loaded.settings.azure, clock, environment, Arc::new(|_| ())) {
-        Ok(client) => client,
-        Err(error) => {
-            report.find(Exit::Failed, nobody(chain(&error)));
-            return report;
-        }
     };
     let entries: Vec<&Arc<Entry>> = loaded.settings.entries.iter().filter(|entry| entry.enabled).collect();
     runtime.block_on(async {
@@ -100,9 +90,9 @@ pub(super) fn ask(outside: &Outside, loaded: &Loaded) -> Report {
         }
         let factories: BTreeSet<&Factory> = entries.iter().map(|entry| &entry.factory).collect();
         for factory in factories {
-            rights(&client, factory, &mut report).await;
+            rights(client, factory, &mut report).await;
         }
-        let asked = declarations(&client, &entries).await;
+        let asked = declarations(client, &entries).await;
         let now = Nominal::at_or_before(outside.clock.now().wall);
         for entry in entries {
             compare(entry, &asked, now, &mut report);

@@ -2,13 +2,17 @@
 
 mod live;
 
+use std::sync::Arc;
+
 use clap::Args;
 use serde::Serialize;
 
 use super::{Format, Outside, complain, print, print_json};
+use crate::azure::Client;
 use crate::config::Problem;
 use crate::daemon::Exit;
 use crate::daemon::schedule_file::{self, Loaded, Rejection};
+use crate::event::chain;
 use crate::ids::Nominal;
 
 #[derive(Debug, Args)]
@@ -40,8 +44,13 @@ struct Report {
 
 pub(super) fn run(outside: &Outside, arguments: &Arguments) -> Exit {
     let file = outside.config.display().to_string();
-    match schedule_file::load(&outside.config, &outside.environment) {
-        Ok(loaded) => valid(outside, arguments, file, &loaded),
+    let loaded = schedule_file::load(&outside.config, &outside.environment).and_then(|loaded| {
+        // What the file names beside secrets must be usable too, or the daemon would refuse it.
+        let client = outside.client(&loaded, Arc::new(|_| ()));
+        client.map(|client| (loaded, client)).map_err(|error| Rejection::of(&outside.config, &chain(&error)))
+    });
+    match loaded {
+        Ok((loaded, client)) => valid(outside, arguments, file, &loaded, &client),
         Err(rejection) => {
             wrong(arguments, file, &rejection);
             Exit::Config
@@ -49,11 +58,11 @@ pub(super) fn run(outside: &Outside, arguments: &Arguments) -> Exit {
     }
 }
 
-fn valid(outside: &Outside, arguments: &Arguments, file: String, loaded: &Loaded) -> Exit {
+fn valid(outside: &Outside, arguments: &Arguments, file: String, loaded: &Loaded, client: &Client) -> Exit {
     let entries = &loaded.settings.entries;
     let enabled = entries.iter().filter(|entry| entry.enabled).count();
     let warnings = warnings(outside, loaded);
-    let live = arguments.live.then(|| live::ask(outside, loaded));
+    let live = arguments.live.then(|| live::ask(outside, loaded, client));
     let exit = live.as_ref().and_then(|live| live.exit).unwrap_or(Exit::Done);
     let written = if arguments.format == Format::Json {
         let (entries, problems) = (entries.len(), Vec::new());

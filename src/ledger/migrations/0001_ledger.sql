@@ -40,6 +40,7 @@ CREATE TABLE firing (
     first_sent_at    BIGINT,
     run_id           TEXT,
     run_status       TEXT,
+    error_message    TEXT,
     accepted_at      BIGINT,
     finished_at      BIGINT
 );

@@ -6,6 +6,7 @@ mod write;
 
 use std::collections::HashSet;
 use std::fs::OpenOptions;
+use std::ops::RangeInclusive;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -121,7 +122,7 @@ impl Ledger for SqliteLedger {
     async fn write(
         &mut self,
         batches: &[Batch],
-        announced: Option<u64>,
+        announced: Option<RangeInclusive<u64>>,
     ) -> Result<HashSet<FiringId>, LedgerError> {
         let path = self.path.clone();
         write::batches(&mut self.connection, batches, announced)

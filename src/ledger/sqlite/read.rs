@@ -12,7 +12,7 @@ use crate::ids::{
     SubscriptionId,
 };
 use crate::ledger::{
-    Answer, Body, HistoryFilter, HistoryRow, Intent, LedgerError, Open, Request, Snapshot, State,
+    Answer, Body, HistoryFilter, HistoryRow, Intent, LedgerError, Open, Reason, Request, Snapshot, State,
 };
 use crate::schedule::Fingerprint;
 
@@ -90,6 +90,7 @@ fn open(row: &SqliteRow) -> Result<Open, LedgerError> {
     Ok(Open {
         intent: Arc::new(intent(row)?),
         state: word(row, "state", State::parse)?,
+        reason: get::<Option<&str>>(row, "reason")?.and_then(Reason::parse),
         attempts: number(row, "attempts")?,
         counted: number(row, "counted")?,
         next_at: optional_time(row, "next_at")?,
@@ -116,6 +117,7 @@ fn history_row(row: &SqliteRow) -> Result<HistoryRow, LedgerError> {
         attempts: number(row, "attempts")?,
         run_id: get(row, "run_id")?,
         run_status: get(row, "run_status")?,
+        error_message: get(row, "error_message")?,
         planned_at: time(row, "planned_at")?,
         accepted_at: optional_time(row, "accepted_at")?,
         finished_at: optional_time(row, "finished_at")?,
@@ -136,9 +138,12 @@ impl SqliteLedger {
         }
         let firings = "SELECT *, EXISTS (SELECT 1 FROM attempt WHERE attempt.firing_id = firing.firing_id \
              AND outcome = 'unknown') AS ever_unknown FROM firing \
-             WHERE state IN ('planned', 'waiting', 'unknown') ORDER BY due";
+             WHERE state IN ('planned', 'waiting', 'unknown', 'held') ORDER BY due";
         for row in self.rows(firings).await? {
-            snapshot.open.push(open(&row)?);
+            // The words of the index, so that it is used; held firings wait for a person.
+            if get::<&str>(&row, "state")? != State::Held.as_str() {
+                snapshot.open.push(open(&row)?);
+            }
         }
         for row in self.rows("SELECT factory, takes_our_id FROM factory").await? {
             snapshot.learned.insert(get(&row, "factory")?, get::<i64>(&row, "takes_our_id")? != 0);
@@ -176,11 +181,28 @@ impl SqliteLedger {
 
     pub(super) async fn waiting_requests(&mut self) -> Result<Vec<Request>, LedgerError> {
         let sql = "SELECT request_id, asks FROM request WHERE state = 'waiting' ORDER BY asked_at";
-        self.rows(sql)
-            .await?
-            .iter()
-            .map(|row| Ok(Request { request_id: get(row, "request_id")?, asks: json(row, "asks")? }))
-            .collect()
+        let mut requests = Vec::new();
+        for row in self.rows(sql).await? {
+            let request_id: String = get(&row, "request_id")?;
+            match json(&row, "asks") {
+                Ok(asks) => requests.push(Request { request_id, asks }),
+                // One that a newer program left must not keep all others waiting.
+                Err(error) => self.refuse(&request_id, error.to_string()).await?,
+            }
+        }
+        Ok(requests)
+    }
+
+    async fn refuse(&mut self, request_id: &str, why: String) -> Result<(), LedgerError> {
+        let answer = serde_json::to_string(&Answer::Refused(why))
+            .map_err(|e| LedgerError::Unreadable { what: "answer", detail: e.to_string() })?;
+        sqlx::query("UPDATE request SET state = 'done', answer = ? WHERE request_id = ?")
+            .bind(answer)
+            .bind(request_id)
+            .execute(&mut self.connection)
+            .await
+            .map(drop)
+            .map_err(|source| self.failed(source))
     }
 
     /// Leaves a request for the daemon.
@@ -214,24 +236,18 @@ impl SqliteLedger {
             .transpose()
     }
 
-    /// One firing, as the history shows it, with the last error that the service gave.
+    /// One firing, as the history shows it.
     ///
     /// # Errors
     /// [`LedgerError::Database`], [`LedgerError::Unreadable`].
-    pub async fn firing(
-        &mut self,
-        firing: FiringId,
-    ) -> Result<Option<(HistoryRow, Option<String>)>, LedgerError> {
-        sqlx::query(
-            "SELECT *, (SELECT error_message FROM attempt WHERE attempt.firing_id = firing.firing_id \
-             ORDER BY attempt DESC LIMIT 1) AS error_message FROM firing WHERE firing_id = ?",
-        )
-        .bind(firing.to_string())
-        .fetch_optional(&mut self.connection)
-        .await
-        .map_err(|source| self.failed(source))?
-        .map(|row| Ok((history_row(&row)?, get(&row, "error_message")?)))
-        .transpose()
+    pub async fn firing(&mut self, firing: FiringId) -> Result<Option<HistoryRow>, LedgerError> {
+        sqlx::query("SELECT * FROM firing WHERE firing_id = ?")
+            .bind(firing.to_string())
+            .fetch_optional(&mut self.connection)
+            .await
+            .map_err(|source| self.failed(source))?
+            .map(|row| history_row(&row))
+            .transpose()
     }
 
     /// The history, newest nominal time first.

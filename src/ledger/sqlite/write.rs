@@ -2,17 +2,21 @@
 //! burst the cost of a row is then mostly its bytes.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::RangeInclusive;
 
 use jiff::Timestamp;
 use sqlx::query_builder::Separated;
 use sqlx::{Connection, QueryBuilder, Sqlite, SqliteConnection};
 
 use crate::event::{Event, Level};
-use crate::ids::{EntryName, FiringId};
+use crate::ids::{EntryName, FiringId, Kind, Nominal};
 use crate::ledger::{Batch, Intent, Loaded, Mark, Progress, Record, State};
 
 /// Rows of one statement: SQLite allows 32,766 bound values in one, PostgreSQL 65,535.
 const ROWS: usize = 1_000;
+
+/// Firings that one pruning removes at the most: a commit must not hold up those that arm firings.
+pub(super) const PRUNED: usize = 5_000;
 
 type Result<T> = std::result::Result<T, sqlx::Error>;
 
@@ -20,12 +24,13 @@ type Result<T> = std::result::Result<T, sqlx::Error>;
 pub(super) async fn batches(
     connection: &mut SqliteConnection,
     batches: &[Batch],
-    announced: Option<u64>,
+    announced: Option<RangeInclusive<u64>>,
 ) -> Result<HashSet<FiringId>> {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-    if let Some(batch) = announced {
-        sqlx::query("DELETE FROM announcement WHERE batch <= ?")
-            .bind(i64::try_from(batch).unwrap_or(i64::MAX))
+    if let Some(announced) = announced {
+        sqlx::query("DELETE FROM announcement WHERE batch BETWEEN ? AND ?")
+            .bind(i64::try_from(*announced.start()).unwrap_or(i64::MAX))
+            .bind(i64::try_from(*announced.end()).unwrap_or(i64::MAX))
             .execute(&mut *transaction)
             .await?;
     }
@@ -45,34 +50,47 @@ pub(super) async fn batches(
     Ok(refused)
 }
 
-/// Removes closed firings whose end was before `before`. A firing is kept for as long as its entry's
-/// mark could still be lowered to it, which a nominal time older than `before` cannot.
+/// Removes closed firings whose end was before `before`, a slice at a time. A firing is kept for as long as its
+/// entry's mark could still be lowered to it, which a nominal time older than `before` cannot.
 pub(super) async fn prune(connection: &mut SqliteConnection, before: Timestamp) -> Result<u64> {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-    let over = "state IN ('accepted', 'rejected', 'skipped', 'not_started') AND last_nominal < ? \
-                AND due < ? AND COALESCE(finished_at, accepted_at, planned_at) < ?";
-    let mut attempts: QueryBuilder<Sqlite> =
-        QueryBuilder::new("DELETE FROM attempt WHERE firing_id IN (SELECT firing_id FROM firing WHERE ");
-    let mut firings: QueryBuilder<Sqlite> = QueryBuilder::new("DELETE FROM firing WHERE ");
     let milliseconds = before.as_millisecond();
-    let bind = |query: &mut QueryBuilder<Sqlite>| {
-        let mut pieces = over.split('?');
-        query.push(pieces.next().unwrap_or_default());
-        for (piece, value) in pieces.zip([milliseconds.div_euclid(1000), milliseconds, milliseconds]) {
-            query.push_bind(value);
-            query.push(piece.to_owned());
+    // The first condition follows from the second, and lets the index be used.
+    let old: Vec<String> = sqlx::query_scalar(
+        "SELECT firing_id FROM firing WHERE nominal < ? AND last_nominal < ? AND due < ? \
+         AND COALESCE(finished_at, accepted_at, planned_at) < ? \
+         AND state IN ('accepted', 'rejected', 'skipped', 'not_started') LIMIT ?",
+    )
+    .bind(milliseconds.div_euclid(1_000))
+    .bind(milliseconds.div_euclid(1_000))
+    .bind(milliseconds)
+    .bind(milliseconds)
+    .bind(i64::try_from(PRUNED).unwrap_or(i64::MAX))
+    .fetch_all(&mut *transaction)
+    .await?;
+    for old in old.chunks(ROWS) {
+        for table in ["attempt", "firing"] {
+            let mut query: QueryBuilder<Sqlite> = QueryBuilder::new("DELETE FROM ");
+            query.push(table).push(" WHERE firing_id IN ");
+            query.push_tuples(old, |mut row, firing| {
+                row.push_bind(firing);
+            });
+            query.build().execute(&mut *transaction).await?;
         }
-    };
-    bind(&mut attempts);
-    attempts.push(")").build().execute(&mut *transaction).await?;
-    bind(&mut firings);
-    let removed = firings.build().execute(&mut *transaction).await?.rows_affected();
+    }
     sqlx::query("DELETE FROM request WHERE state <> 'waiting' AND asked_at < ?")
         .bind(milliseconds)
         .execute(&mut *transaction)
         .await?;
+    sqlx::query(
+        "DELETE FROM schedule_version WHERE loaded_at < ? \
+         AND loaded_at < (SELECT MAX(loaded_at) FROM schedule_version)",
+    )
+    .bind(milliseconds)
+    .execute(&mut *transaction)
+    .await?;
     transaction.commit().await?;
-    Ok(removed)
+    Ok(old.len() as u64)
 }
 
 struct Writer<'c> {
@@ -107,6 +125,7 @@ impl Writer<'_> {
         match record {
             Record::Loaded(loaded) => self.loaded(loaded).await,
             Record::Skipped(skips) => {
+                self.give_way(&skips.intent, skips.last).await?;
                 let mut query = insert_firings();
                 query.push_values([skips], |row, skips| {
                     let closed =
@@ -202,15 +221,19 @@ impl Writer<'_> {
 
     async fn plan(&mut self, intents: &[(&Intent, Option<&Progress>)]) -> Result<()> {
         // A firing that was skipped because its entry went away gives way when the entry comes back.
-        let mut gone: QueryBuilder<Sqlite> = QueryBuilder::new(
-            "DELETE FROM firing WHERE reason = 'removed' AND attempts = 0 AND kind = 'scheduled' AND (entry, nominal) IN ",
-        );
-        gone.push("(");
-        gone.push_values(intents, |mut row, (intent, _)| {
-            row.push_bind(intent.entry.as_str());
-            row.push_bind(intent.nominal.as_second());
-        });
-        self.execute(gone.push(")")).await?;
+        let scheduled: Vec<&Intent> =
+            intents.iter().map(|(intent, _)| *intent).filter(|it| it.kind == Kind::Scheduled).collect();
+        if !scheduled.is_empty() {
+            let mut gone: QueryBuilder<Sqlite> = QueryBuilder::new(
+                "DELETE FROM firing WHERE reason = 'removed' AND attempts = 0 AND kind = 'scheduled' \
+                 AND (entry, nominal) IN (",
+            );
+            gone.push_values(&scheduled, |mut row, intent| {
+                row.push_bind(intent.entry.as_str());
+                row.push_bind(intent.nominal.as_second());
+            });
+            self.execute(gone.push(")")).await?;
+        }
 
         let mut query = insert_firings();
         query.push_values(intents, |row, (intent, closed)| {
@@ -227,6 +250,20 @@ impl Writer<'_> {
             self.find_refused(intents).await?;
         }
         Ok(())
+    }
+
+    /// The same for a row of nominal times that were missed meanwhile.
+    async fn give_way(&mut self, first: &Intent, last: Nominal) -> Result<()> {
+        sqlx::query(
+            "DELETE FROM firing WHERE reason = 'removed' AND attempts = 0 AND kind = 'scheduled' \
+             AND entry = ? AND nominal BETWEEN ? AND ?",
+        )
+        .bind(first.entry.as_str())
+        .bind(first.nominal.as_second())
+        .bind(last.as_second())
+        .execute(&mut *self.connection)
+        .await
+        .map(drop)
     }
 
     /// The guard held: finds out which of the intents are not the ones that the ledger has.
@@ -287,7 +324,7 @@ impl Writer<'_> {
         // The last progress of a firing stands.
         let latest: HashMap<FiringId, &Progress> = progress.iter().map(|p| (p.firing_id, *p)).collect();
         let mut query: QueryBuilder<Sqlite> = QueryBuilder::new(
-            "WITH new (firing_id, state, reason, attempts, counted, next_at, sent_at, run_id, accepted_at, finished_at) AS (",
+            "WITH new (firing_id, state, reason, attempts, counted, next_at, sent_at, run_id, error_message, accepted_at, finished_at) AS (",
         );
         query.push_values(latest.values(), |mut row, p| {
             let sent_at = p.attempt.as_ref().map(|attempt| attempt.sent_at.as_millisecond());
@@ -301,6 +338,7 @@ impl Writer<'_> {
             row.push_bind(p.next_at.map(|at| at.as_millisecond()));
             row.push_bind(sent_at);
             row.push_bind(p.run_id.map(|run| run.to_string()));
+            row.push_bind(p.error_message.as_deref());
             row.push_bind(accepted.then(|| p.at.as_millisecond()));
             row.push_bind(finished.then(|| p.at.as_millisecond()));
         });
@@ -310,6 +348,7 @@ impl Writer<'_> {
              next_at = CAST(new.next_at AS BIGINT), \
              first_sent_at = COALESCE(firing.first_sent_at, CAST(new.sent_at AS BIGINT)), \
              run_id = COALESCE(new.run_id, firing.run_id), \
+             error_message = COALESCE(new.error_message, firing.error_message), \
              accepted_at = COALESCE(CAST(new.accepted_at AS BIGINT), firing.accepted_at), \
              finished_at = COALESCE(CAST(new.finished_at AS BIGINT), firing.finished_at) \
              FROM new WHERE firing.firing_id = new.firing_id",
