@@ -7,9 +7,14 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::*;
+use crate::azure::outcome::{Look, Outcome, Refusal};
 use crate::clock::{Clock as _, ManualClock};
+use crate::event::Name;
 use crate::ids::Nominal;
-use crate::ledger::{Snapshot, State};
+use crate::ledger::{Open, Snapshot, State};
+
+mod attempts;
+mod clock;
 
 const AZURE: &str = "azure:
   tenant_id: contoso.onmicrosoft.com
@@ -25,6 +30,10 @@ struct Bench {
     engine: Engine,
     clock: ManualClock,
     sent: Vec<Arc<Intent>>,
+    looks: Vec<FiringId>,
+    tokens_rejected: usize,
+    /// Batches that are not durable yet, while the disk is slow.
+    waiting: Option<Vec<(u64, HashSet<FiringId>)>>,
     /// The scheduled firings that the ledger has, and which of them were left out as missed.
     known: HashMap<FiringId, (Nominal, bool)>,
     records: Vec<Record>,
@@ -45,20 +54,40 @@ fn schedule(pipelines: &str) -> Schedule {
 
 impl Bench {
     fn new(at: &str, pipelines: &str) -> Self {
+        Self::after(at, pipelines, Snapshot::default())
+    }
+
+    /// Starts with what the ledger remembers, on a disk that is slow for as long as the test says.
+    fn slow(at: &str, pipelines: &str, snapshot: Snapshot) -> Self {
         let clock = ManualClock::at(at.parse().unwrap());
         let now = clock.now();
         let random: Random = Box::new(|| 7);
-        let (engine, actions) = Engine::start(&schedule(pipelines), Snapshot::default(), random, now, now);
+        let (engine, actions) = Engine::start(&schedule(pipelines), snapshot, random, now, now);
         let mut bench = Self {
             engine,
             clock,
             sent: Vec::new(),
+            looks: Vec::new(),
+            tokens_rejected: 0,
+            waiting: Some(Vec::new()),
             known: HashMap::new(),
             records: Vec::new(),
             events: Vec::new(),
         };
         bench.take(actions);
         bench
+    }
+
+    fn after(at: &str, pipelines: &str, snapshot: Snapshot) -> Self {
+        let mut bench = Self::slow(at, pipelines, snapshot);
+        bench.disk_catches_up();
+        bench
+    }
+
+    fn disk_catches_up(&mut self) {
+        for (batch, refused) in self.waiting.take().unwrap_or_default() {
+            self.tell(Input::Committed(batch, refused));
+        }
     }
 
     fn take(&mut self, actions: Vec<Action>) {
@@ -68,9 +97,14 @@ impl Bench {
                     let refused = self.guard(&batch.records);
                     self.records.extend(batch.records);
                     self.events.extend(batch.events);
-                    self.tell(Input::Committed(batch.id, refused));
+                    match &mut self.waiting {
+                        Some(waiting) => waiting.push((batch.id, refused)),
+                        None => self.tell(Input::Committed(batch.id, refused)),
+                    }
                 }
                 Action::Send(intent) => self.sent.push(intent),
+                Action::Look(intent) => self.looks.push(intent.firing_id),
+                Action::RejectToken(_) => self.tokens_rejected += 1,
                 _ => {}
             }
         }
@@ -119,17 +153,39 @@ impl Bench {
         self.tell(Input::Heartbeat);
     }
 
-    /// Ends the attempt that was sent last.
-    fn answer(&mut self, outcome: crate::azure::outcome::Outcome) {
-        let now = self.clock.now();
-        let attempted = Attempted { sent_at: now, answered_at: now, outcome, token_generation: 1 };
+    /// Ends the attempt that was sent last, this long after it was sent.
+    fn answer_after(&mut self, seconds: u64, outcome: Outcome) {
+        let sent_at = self.clock.now();
+        self.clock.advance(Duration::from_secs(seconds));
+        let answered_at = self.clock.now();
+        let attempted = Attempted { sent_at, answered_at, outcome, token_generation: 1 };
         let firing = self.sent.last().unwrap().firing_id;
         self.tell(Input::Answered(firing, Box::new(attempted)));
     }
 
+    fn answer(&mut self, outcome: Outcome) {
+        self.answer_after(0, outcome);
+    }
+
     fn accept(&mut self) {
         let run_id = RunId::from(self.sent.last().unwrap().firing_id);
-        self.answer(crate::azure::outcome::Outcome::Accepted { run_id });
+        self.answer(Outcome::Accepted { run_id });
+    }
+
+    /// Ends the look that began last.
+    fn look_finds_nothing(&mut self) {
+        let firing = *self.looks.last().unwrap();
+        self.tell(Input::Looked(firing, Box::new(Look::Absent)));
+    }
+
+    /// The last state that the ledger was told of a firing.
+    fn state(&self, firing: FiringId) -> Option<(State, Option<Reason>)> {
+        self.records.iter().rev().find_map(|record| match record {
+            Record::Progress(progress) if progress.firing_id == firing => {
+                Some((progress.state, progress.reason))
+            }
+            _ => None,
+        })
     }
 
     /// The nominal times that were sent, as times of day.
@@ -137,139 +193,7 @@ impl Bench {
         self.sent.iter().map(|intent| intent.nominal.to_string()[11..19].to_owned()).collect()
     }
 
-    fn events(&self, name: crate::event::Name) -> Vec<&Event> {
+    fn events(&self, name: Name) -> Vec<&Event> {
         self.events.iter().filter(|event| event.name == name).collect()
     }
-}
-
-const HOURLY: &str = "  - { name: a, pipeline: P, schedule: { every: 1h } }";
-const MINUTELY: &str = "  - { name: a, pipeline: P, schedule: { every: 1m }, late_after: 1s, missed: all }";
-
-#[test]
-fn a_firing_is_sent_at_its_due_time_and_never_before() {
-    let mut bench = Bench::new("2026-11-24T11:59:50Z", HOURLY);
-    bench.pass(9);
-    assert!(bench.sent.is_empty());
-    bench.pass(1);
-    assert_eq!(bench.sent(), ["12:00:00"]);
-}
-
-#[test]
-fn a_clock_set_back_before_the_due_time_puts_the_firing_off_to_it() {
-    let mut bench = Bench::new("2026-11-24T11:59:50Z", HOURLY);
-    bench.set_clock(SignedDuration::from_mins(-5));
-    bench.pass(299);
-    assert!(bench.sent.is_empty(), "it is five to twelve again");
-    bench.pass(20);
-    assert_eq!(bench.sent(), ["12:00:00"]);
-}
-
-#[test]
-fn a_clock_set_back_after_a_firing_was_sent_does_not_repeat_it() {
-    let mut bench = Bench::new("2026-11-24T11:59:59Z", HOURLY);
-    bench.pass(1);
-    bench.accept();
-    bench.set_clock(SignedDuration::from_mins(-5));
-    bench.pass(310);
-    assert_eq!(bench.sent(), ["12:00:00"]);
-}
-
-#[test]
-fn a_clock_set_back_while_a_firing_waits_for_its_retry_keeps_the_wait_and_the_firing() {
-    let mut bench = Bench::new("2026-11-24T11:59:59Z", HOURLY);
-    bench.pass(1);
-    bench.answer(crate::azure::outcome::Outcome::RetryLater {
-        refusal: crate::azure::outcome::Refusal::default(),
-        retry_after: Some(Duration::from_secs(30)),
-        throttled: false,
-    });
-    bench.set_clock(SignedDuration::from_mins(-5));
-    bench.pass(29);
-    assert_eq!(bench.sent(), ["12:00:00"]);
-    bench.pass(2);
-    assert_eq!(bench.sent(), ["12:00:00", "12:00:00"], "thirty seconds are thirty seconds");
-    bench.accept();
-    bench.pass(300);
-    assert_eq!(bench.sent.len(), 2);
-}
-
-#[test]
-fn ten_years_ahead_and_back_fires_nothing_and_the_next_nominal_time_fires() {
-    let mut bench = Bench::new("2026-11-24T11:59:00Z", HOURLY);
-    bench.set_clock(SignedDuration::from_hours(24 * 3_652));
-    bench.pass(10);
-    bench.set_clock(SignedDuration::from_hours(-24 * 3_652));
-    let jumped = bench.events(crate::event::Name::ClockJumped);
-    assert_eq!(jumped.len(), 2);
-    assert!(jumped[0].message.contains("nothing is started until"), "{}", jumped[0].message);
-    bench.pass(130);
-    assert_eq!(bench.sent(), ["12:00:00"]);
-    let skipped = |record: &Record| match record {
-        Record::Skipped(_) => true,
-        Record::Progress(progress) => progress.state == State::Skipped,
-        _ => false,
-    };
-    assert!(!bench.records.iter().any(skipped));
-}
-
-#[test]
-fn a_clock_that_stays_ahead_is_believed_after_the_hold_and_the_missed_policy_decides() {
-    let mut bench = Bench::new("2026-11-24T11:30:30Z", HOURLY);
-    bench.set_clock(SignedDuration::from_hours(3));
-    bench.pass(59);
-    assert!(bench.sent.is_empty(), "held");
-    bench.pass(2);
-    assert_eq!(bench.sent(), ["14:00:00"], "`latest` starts the newest of three");
-    let skipped = bench.events(crate::event::Name::FiringSkipped);
-    assert_eq!(skipped.len(), 1);
-    assert_eq!((skipped[0].fields.count, skipped[0].fields.reason.as_deref()), (Some(2), Some("missed")));
-}
-
-#[test]
-fn a_small_step_ahead_goes_by_the_late_rules_at_once() {
-    let mut bench = Bench::new("2026-11-24T11:59:30Z", MINUTELY);
-    bench.set_clock(SignedDuration::from_mins(3));
-    bench.pass(1);
-    // One call at a time is answered; all three were due.
-    assert_eq!(bench.sent(), ["12:00:00", "12:01:00", "12:02:00"]);
-}
-
-#[test]
-fn what_was_left_out_by_a_step_ahead_is_planned_again_when_the_clock_comes_back() {
-    let pipeline = "  - { name: a, pipeline: P, schedule: { every: 1m }, late_after: 1s, missed: skip }";
-    let mut bench = Bench::new("2026-11-24T11:59:50Z", pipeline);
-    bench.set_clock(SignedDuration::from_mins(5));
-    bench.pass(1);
-    assert!(bench.sent.is_empty());
-    bench.set_clock(SignedDuration::from_mins(-5));
-    assert!(
-        bench
-            .records
-            .iter()
-            .any(|record| matches!(record, Record::SetBack(to) if to.to_string() == "2026-11-24T11:59:51Z"))
-    );
-    bench.pass(70);
-    assert_eq!(bench.sent(), ["12:00:00", "12:01:00"]);
-}
-
-#[test]
-fn suspend_is_no_step_of_the_clock() {
-    let mut bench = Bench::new("2026-11-24T11:59:50Z", HOURLY);
-    bench.clock.advance(Duration::from_secs(7_200));
-    bench.tell(Input::Heartbeat);
-    bench.pass(1);
-    assert!(bench.events(crate::event::Name::ClockJumped).is_empty());
-    assert_eq!(bench.sent(), ["13:00:00"]);
-}
-
-#[test]
-fn a_slow_correction_of_the_clock_is_not_worth_a_word() {
-    let mut bench = Bench::new("2026-11-24T11:50:00Z", HOURLY);
-    for _ in 0..60 {
-        bench.set_clock(SignedDuration::from_millis(-2));
-        bench.pass(5);
-    }
-    assert!(bench.events(crate::event::Name::ClockJumped).is_empty());
-    let at: Timestamp = bench.clock.now().wall;
-    assert!(at.to_string().starts_with("2026-11-24T11:54:59.88"), "{at}");
 }

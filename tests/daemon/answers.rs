@@ -222,12 +222,17 @@ fn a_look_that_gets_no_answer_is_said_once_and_goes_on() {
 
 #[test]
 fn a_run_id_that_is_none_or_another_firings_is_an_anomaly_and_treated_as_unknown() {
-    // No id at all: the run that was started is found by the firing's own id.
+    // No id at all.
     let place = Place::new();
     fault(&place, Fault::always(Operation::CreateRun, Effect::RunId("not-a-guid".to_owned())).times(1));
     let daemon = once(&place, "settle: 1s");
-    daemon.wait_for("firing.unknown", |_| true);
+    let anomaly = daemon.wait_for("run.anomaly", |_| true);
+    assert_eq!((&anomaly["run_id"], &anomaly["reason"]), (&"not-a-guid".into(), &"malformed_run_id".into()));
+    let unknown = daemon.wait_for("firing.unknown", |_| true);
+    assert_eq!(unknown["firing_id"], anomaly["firing_id"]);
+    daemon.wait_for("firing.held", |_| true);
     daemon.stop();
+    assert!(place.sim.runs().is_empty(), "it is not sent again");
 
     // The id of a run that another firing owns.
     let place = Place::new();

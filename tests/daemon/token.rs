@@ -1,6 +1,6 @@
 //! One token for all calls, fresh at every instant.
 
-use azure_sim::{Operation, TokenEndpointDown};
+use azure_sim::{Effect, Fault, Operation, TokenEndpointDown};
 use serde_json::Value;
 
 use crate::process::{LIMIT, Place, SECRET, TENANT, of};
@@ -114,6 +114,20 @@ fn both_token_endpoints_take_a_secret_that_a_form_must_escape() {
         let token = requests.iter().find(|request| request.operation == Operation::Token).unwrap();
         assert_eq!(token.path, path);
     }
+}
+
+#[test]
+fn a_service_that_refuses_every_token_does_not_make_us_ask_for_ever_more() {
+    let place = Place::new();
+    place.sim.set(|switches| {
+        let refused = Effect::error(401, "InvalidAuthenticationToken", "no");
+        switches.faults.push(Fault::always(Operation::CreateRun, refused));
+    });
+    place.write(CONSTANT);
+    let daemon = place.daemon();
+    daemon.wait_for_count("firing.rejected", 12);
+    daemon.stop();
+    assert_eq!(place.sim.requests().iter().filter(|r| r.operation == Operation::Token).count(), 2);
 }
 
 #[test]
