@@ -11,7 +11,7 @@ use crate::clock::Now;
 use crate::config::{self, Settings};
 use crate::engine::Random;
 use crate::event::{Event, Fields, Level, Name, chain};
-use crate::ledger::{Ledger as _, LedgerError, Lock, LockError, Snapshot, SqliteLedger};
+use crate::ledger::{Ledger as _, Lock, LockError, Snapshot, SqliteLedger};
 
 /// Between two tries to open a ledger that may become available.
 const OPEN_AGAIN: Duration = Duration::from_secs(2);
@@ -121,10 +121,7 @@ pub(super) async fn open(outside: &Outside, path: &Path) -> Result<(SqliteLedger
             Ok(opened) => return Ok(opened),
             Err(error) => error,
         };
-        let hopeless = match &error {
-            LedgerError::Newer { .. } | LedgerError::Unreadable { .. } => true,
-            LedgerError::Database { source, .. } => is_corrupt(source),
-        };
+        let hopeless = error.is_hopeless();
         if hopeless || tries.is_multiple_of(REPEAT) {
             let fields = Fields { error_message: Some(chain(&error)), ..Fields::default() };
             let message = if hopeless {
@@ -141,12 +138,6 @@ pub(super) async fn open(outside: &Outside, path: &Path) -> Result<(SqliteLedger
         tries += 1;
         tokio::time::sleep(OPEN_AGAIN).await;
     }
-}
-
-/// SQLITE_CORRUPT (11) and SQLITE_NOTADB (26), in their plain and extended forms.
-fn is_corrupt(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|e| e.code()).and_then(|code| code.parse::<u32>().ok());
-    code.is_some_and(|code| matches!(code & 0xff, 11 | 26))
 }
 
 /// The client for these settings.

@@ -51,6 +51,18 @@ pub enum LedgerError {
     },
 }
 
+impl LedgerError {
+    /// Whether waiting is of no use, and a person must act: the file is corrupt, no database, or too new.
+    #[must_use]
+    pub fn is_hopeless(&self) -> bool {
+        match self {
+            Self::Newer { .. } | Self::Unreadable { .. } => true,
+            // SQLITE_CORRUPT (11) and SQLITE_NOTADB (26), in their plain and extended forms.
+            Self::Database { source, .. } => matches!(sqlite::code(source), Some(11 | 26)),
+        }
+    }
+}
+
 /// A firing that is not over, as it was last recorded.
 #[derive(Debug, Clone)]
 pub struct Open {

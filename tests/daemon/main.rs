@@ -16,6 +16,7 @@ mod main_job;
 mod one_off;
 mod parameters;
 mod process;
+mod readme;
 mod reload;
 mod restart;
 mod token;

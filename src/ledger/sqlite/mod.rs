@@ -106,9 +106,13 @@ impl SqliteLedger {
 
 /// SQLITE_READONLY (8) and SQLITE_CANTOPEN (14), in their plain and extended forms.
 fn cannot_join(error: &LedgerError) -> bool {
-    let LedgerError::Database { source, .. } = error else { return false };
-    let code = source.as_database_error().and_then(|e| e.code()).and_then(|code| code.parse::<u32>().ok());
-    code.is_some_and(|code| matches!(code & 0xff, 8 | 14))
+    matches!(error, LedgerError::Database { source, .. } if matches!(code(source), Some(8 | 14)))
+}
+
+/// SQLite's primary result code.
+pub(super) fn code(error: &sqlx::Error) -> Option<u32> {
+    let code = error.as_database_error()?.code()?;
+    code.parse::<u32>().ok().map(|code| code & 0xff)
 }
 
 /// Whether changes wait beside the file.

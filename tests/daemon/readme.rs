@@ -1,0 +1,142 @@
+//! What the README shows is what the program does.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use adf_cron::event::{Fields, Name};
+use serde_json::Value;
+
+use crate::process::{Place, errors, results};
+
+fn readme() -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap()
+}
+
+/// The blocks of code in this language.
+fn blocks(language: &str) -> Vec<String> {
+    let fence = format!("```{language}\n");
+    readme().split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
+}
+
+/// The rows of the table with this header, cell by cell.
+fn table(header: &str) -> Vec<Vec<String>> {
+    let readme = readme();
+    let rows = readme.split(&format!("| {header} |")).nth(1).unwrap().lines().skip(2);
+    rows.take_while(|line| line.starts_with('|'))
+        .map(|line| line.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect())
+        .collect()
+}
+
+fn words(cell: &str) -> Vec<String> {
+    cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_schedule_in_it_is_valid() {
+    let shown = blocks("yaml");
+    assert!(!shown.is_empty());
+    for text in shown {
+        let place = Place::new();
+        place.write_raw(&text);
+        let check = place.run(&["check"]);
+        assert_eq!(check.status.code(), Some(0), "{}", errors(&check));
+    }
+}
+
+#[test]
+fn the_error_that_it_shows_is_what_check_says() {
+    let place = Place::new();
+    place.write_raw(blocks("yaml")[0].replacen("    schedule: \"30 2", "    shedule: \"30 2", 1));
+    let folder = place.schedule().parent().unwrap().to_owned();
+    let check = place.command(&["check", "-c", "schedule.yaml"]).current_dir(folder).output().unwrap();
+    assert!(errors(&check).starts_with(&blocks("text")[0]), "{}", errors(&check));
+}
+
+#[test]
+fn the_json_that_it_shows_is_what_the_commands_write() {
+    let shown: Vec<Value> = blocks("json").iter().map(|text| serde_json::from_str(text).unwrap()).collect();
+    let [next, history, event] = shown.as_slice() else { panic!("three examples") };
+    let place = Place::new();
+    place.write_raw(&blocks("yaml")[0]);
+    let from = ["next", "nightly-sales", "-n", "1", "--from", "2026-11-24T12:00:00Z", "--format", "json"];
+    assert_eq!(place.json(&from), *next);
+    // Of the other two the names and types of the fields.
+    place.write("pipelines:\n  - { name: a, pipeline: P, schedule: { every: 1s } }\n");
+    let daemon = place.daemon();
+    let created = daemon.wait_for("run.created", |_| true);
+    daemon.stop();
+    let row = place.history().into_iter().find(|row| row["state"] == "accepted").unwrap();
+    for (real, example) in [(&created, event), (&row, &history[0])] {
+        let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        assert_eq!(keys(real), keys(example));
+        for (key, value) in real.as_object().unwrap() {
+            let kind = |value: &Value| std::mem::discriminant(value);
+            assert_eq!(kind(value), kind(&example[key]), "{key}");
+        }
+    }
+}
+
+#[test]
+fn it_lists_every_event_and_only_fields_that_there_are() {
+    let rows = table("event | level | when | own fields");
+    let listed: BTreeSet<String> = rows.iter().flat_map(|row| words(&row[0])).collect();
+    let known: BTreeSet<String> = Name::ALL.iter().map(|name| name.as_str().to_owned()).collect();
+    assert_eq!(listed, known);
+    for field in rows.iter().filter_map(|row| row.get(3)).flat_map(|cell| words(cell)) {
+        assert!(Fields::NAMES.contains(&field.as_str()), "{field}");
+    }
+}
+
+#[test]
+fn it_lists_every_command_with_options_that_there_are() {
+    let place = Place::new();
+    let rows = table("command | does");
+    let help = results(&place.run(&["--help"]));
+    let mut listed = BTreeSet::new();
+    for row in &rows {
+        let shown = &words(&row[0])[0];
+        let command = shown.split(' ').nth(1).unwrap();
+        listed.insert(command.to_owned());
+        let help = results(&place.run(&[command, "--help"]));
+        for option in shown.split(['[', ']', ' ']).filter(|word| word.starts_with('-')) {
+            assert!(help.contains(option), "{command} {option}");
+        }
+    }
+    let commands = help.split("Commands:").nth(1).unwrap().split("Options:").next().unwrap();
+    let known: BTreeSet<String> = commands
+        .lines()
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(listed, known);
+}
+
+#[test]
+fn its_table_of_clock_changes_is_what_next_shows() {
+    for row in
+        table("`2026` in Europe/Berlin | 29 March: 02:00 becomes 03:00 | 25 October: 03:00 becomes 02:00")
+    {
+        let place = Place::new();
+        let expression = &words(&row[0])[0];
+        place.write(&format!(
+            "pipelines:\n  - {{ name: a, pipeline: P, schedule: '{expression}', timezone: Europe/Berlin }}\n"
+        ));
+        for (cell, day) in [(&row[1], "2026-03-29"), (&row[2], "2026-10-25")] {
+            let until = format!("{day}T15:00");
+            let next =
+                place.json(&["next", "-n", "99", "--from", day, "--until", &until, "--format", "json"]);
+            let fired: Vec<&str> =
+                next.as_array().unwrap().iter().map(|f| &f["local_time"].as_str().unwrap()[11..16]).collect();
+            let times = |text: &str| -> Vec<String> {
+                text.split([' ', ',', ';']).filter(|word| word.contains(':')).map(str::to_owned).collect()
+            };
+            let mut expected = times(cell);
+            if cell.contains("both again") {
+                expected.extend(times(cell));
+            }
+            assert_eq!(fired, expected, "{expression} on {day}");
+        }
+    }
+}
