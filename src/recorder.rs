@@ -26,15 +26,15 @@ pub type Announce = Arc<dyn Fn(&Event) + Send + Sync>;
 /// Hears that the recorder does its work, or says why it cannot.
 pub type Turned = Arc<dyn Fn() + Send + Sync>;
 
-/// While calls are under way a commit waits this long for more to share it: the answers of a burst
-/// come in faster than a disk syncs.
-const LINGER: Duration = Duration::from_millis(250);
+/// While calls are under way the commit of their ends waits this long for more to share it: the answers of a
+/// burst come in faster than a disk syncs, and the burst needs the processor more. What arms firings never waits.
+const LINGER: Duration = Duration::from_millis(500);
 /// Between two tries of a ledger that cannot be written.
 const RETRY: Duration = Duration::from_secs(1);
 /// Tries between two `ledger.failed` events.
 const REPEAT: u32 = 60;
 /// Batches of one transaction.
-const GROUP: usize = 5_000;
+const GROUP: usize = 20_000;
 
 /// What the recorder is asked to do.
 #[derive(Debug)]
@@ -189,7 +189,8 @@ impl<L: Ledger> Writer<L> {
         let linger = tokio::time::sleep(LINGER);
         tokio::pin!(linger);
         while group.len() < GROUP {
-            let job = if self.in_flight.load(Ordering::Relaxed) == 0 {
+            let urgent = group.last().is_some_and(Batch::arms);
+            let job = if urgent || self.in_flight.load(Ordering::Relaxed) == 0 {
                 self.queue.try_recv().ok()
             } else {
                 tokio::select! {

@@ -8,7 +8,8 @@ pub mod inspect;
 pub mod outcome;
 mod token;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::clock::{Clock, Now};
@@ -24,6 +25,8 @@ use outcome::{Look, Outcome, Refusal, classify, classify_look};
 
 /// The version of Data Factory's REST interface.
 const API_VERSION: (&str, &str) = ("api-version", "2018-06-01");
+/// Addresses that are kept; Data Factory allows 5,000 pipelines in a factory (service limits page).
+const KNOWN_PIPELINES: usize = 10_000;
 /// How long a look may take.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -77,6 +80,8 @@ struct Inner {
     resource_manager: Endpoint,
     token: TokenKeeper,
     clock: Arc<dyn Clock>,
+    /// The addresses of createRun, made once for each pipeline.
+    pipelines: Mutex<HashMap<(Factory, PipelineName), Target>>,
 }
 
 impl Client {
@@ -95,7 +100,8 @@ impl Client {
         Target::new(&settings.resource_manager, &[], &[]).map_err(ClientError::Url)?;
         let token = TokenKeeper::new(http.clone(), settings, Arc::clone(&clock), environment, announce)?;
         let resource_manager = settings.resource_manager.clone();
-        Ok(Self(Arc::new(Inner { http, resource_manager, token, clock })))
+        let pipelines = Mutex::default();
+        Ok(Self(Arc::new(Inner { http, resource_manager, token, clock, pipelines })))
     }
 
     /// The shared token.
@@ -116,7 +122,7 @@ impl Client {
                 return Attempted { sent_at: now, answered_at: now, outcome, token_generation: 0 };
             }
         };
-        let target = self.target(call.factory, &["pipelines", call.pipeline.as_str(), "createRun"]);
+        let target = self.create_run_target(call.factory, call.pipeline);
         let sent_at = clock.now();
         let result = match target {
             Ok(target) => {
@@ -156,6 +162,21 @@ impl Client {
         if let Ok(target) = Target::new(&self.0.resource_manager, &["metadata", "endpoints"], &version) {
             self.0.http.warm(&target).await;
         }
+    }
+
+    fn create_run_target(&self, factory: &Factory, pipeline: &PipelineName) -> Result<Target, String> {
+        let key = (factory.clone(), pipeline.clone());
+        // A panic while it was held cannot leave it half changed.
+        let mut known = self.0.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(target) = known.get(&key) {
+            return Ok(target.clone());
+        }
+        let target = self.target(factory, &["pipelines", pipeline.as_str(), "createRun"])?;
+        if known.len() >= KNOWN_PIPELINES {
+            known.clear();
+        }
+        known.insert(key, target.clone());
+        Ok(target)
     }
 
     fn target(&self, factory: &Factory, rest: &[&str]) -> Result<Target, String> {

@@ -34,7 +34,7 @@ fn level(text: &str) -> Result<Level, String> {
 pub(super) fn run(outside: &Outside, arguments: &Arguments) -> Exit {
     let style = Style::of_stdout((outside.environment)("JOURNAL_STREAM").as_deref());
     telemetry::start(style, arguments.log, Arc::clone(&outside.clock));
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             complain(&format!("the daemon cannot start its threads: {error}"));

@@ -307,6 +307,14 @@ pub struct Batch {
     pub events: Vec<Event>,
 }
 
+impl Batch {
+    /// Whether somebody waits for its commit: it makes intents or a schedule durable.
+    #[must_use]
+    pub fn arms(&self) -> bool {
+        self.records.iter().any(|record| matches!(record, Record::Planned(_) | Record::Loaded(_)))
+    }
+}
+
 impl std::str::FromStr for State {
     type Err = String;
 

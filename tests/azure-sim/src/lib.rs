@@ -83,6 +83,12 @@ impl Sim {
         self.shared.lock().seen.runs.clone()
     }
 
+    /// How many runs there are.
+    #[must_use]
+    pub fn run_count(&self) -> usize {
+        self.shared.lock().seen.runs.len()
+    }
+
     /// Everything that arrived, refused requests included.
     #[must_use]
     pub fn requests(&self) -> Vec<Request> {
