@@ -13,6 +13,7 @@ mod check_live;
 mod commands;
 mod examples;
 mod main_job;
+mod manifest;
 mod one_off;
 mod parameters;
 mod process;
