@@ -9,9 +9,9 @@ use std::sync::LazyLock;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use minijinja::value::Kwargs;
+use minijinja::value::{Kwargs, ValueKind};
 use minijinja::{Environment, ErrorKind, State, UndefinedBehavior, Value};
-use serde_json::{Map, Value as Json};
+use serde_json::{Map, Number, Value as Json};
 
 use crate::ids::{EntryName, FiringId, Nominal, PipelineName};
 use crate::schedule::{Calendar, Zone};
@@ -221,13 +221,41 @@ fn expand(text: &str, context: &Context<'_>) -> Result<Json, String> {
             if value.is_undefined() {
                 return Err(format!("'{}' has no value", expression.trim()));
             }
-            serde_json::to_value(&value).map_err(|error| error.to_string())?
+            json(&value)?
         }
         None => Json::String(ENVIRONMENT.render_str(text, values).map_err(in_words)?),
     };
     match &value {
         Json::String(text) if text.len() > MOST => Err(format!("it becomes longer than {MOST} bytes")),
         _ => Ok(value),
+    }
+}
+
+/// What an expression yields, as JSON. JSON has no infinity, no NaN and no undefined value, and what stands
+/// for them there would be null: a value that nobody meant.
+fn json(value: &Value) -> Result<Json, String> {
+    match value.kind() {
+        ValueKind::Undefined => Err("something in it has no value".to_owned()),
+        ValueKind::Number if !value.is_integer() => f64::try_from(value.clone())
+            .ok()
+            .and_then(Number::from_f64)
+            .map(Json::Number)
+            .ok_or_else(|| format!("it becomes {value}, which is no number that JSON has")),
+        ValueKind::Seq | ValueKind::Iterable => value
+            .try_iter()
+            .map_err(in_words)?
+            .map(|item| json(&item))
+            .collect::<Result<_, _>>()
+            .map(Json::Array),
+        ValueKind::Map => {
+            let mut fields = Map::new();
+            for key in value.try_iter().map_err(in_words)? {
+                let field = json(&value.get_item(&key).map_err(in_words)?)?;
+                fields.insert(key.to_string(), field);
+            }
+            Ok(Json::Object(fields))
+        }
+        _ => serde_json::to_value(value).map_err(|error| error.to_string()),
     }
 }
 
@@ -393,6 +421,28 @@ mod tests {
         );
         let endless = "{% for i in range(9999) %}{% for j in range(9999) %}x{% endfor %}{% endfor %}";
         assert_eq!(render(json!({"a": endless})).unwrap_err().message, "it takes too many steps");
+    }
+
+    #[test]
+    fn a_number_that_json_does_not_have_is_never_sent_as_null() {
+        let said = |template: &str| render(json!({"rate": template})).unwrap_err();
+        for endless in
+            ["{{ 1.0e308 * 10 }}", "{{ [1, [1.0e308 * 10]] }}", "{{ {'a': {'b': -1.0e308 * 10} } }}"]
+        {
+            assert_eq!(said(endless).path, "rate");
+            assert!(
+                said(endless).message.ends_with("inf, which is no number that JSON has"),
+                "{}",
+                said(endless)
+            );
+        }
+        assert!(said("{{ 1.0e308 * 10 - 1.0e308 * 10 }}").message.contains("it becomes NaN"));
+        assert!(said("{{ [1, {}.x] }}").message.contains("has no value"));
+        let kept = json!({"n": "{{ 1.5 }}", "l": "{{ [1, 2.5, true, none, 'x'] }}", "m": "{{ {'a': {'b': [1]}, 1: 2} }}",
+                          "big": "{{ 9007199254740993 }}", "range": "{{ range(3) }}", "up": "{{ ['a'] | map('upper') }}"});
+        let wanted = json!({"n": 1.5, "l": [1, 2.5, true, null, "x"], "m": {"a": {"b": [1]}, "1": 2},
+                            "big": 9_007_199_254_740_993_i64, "range": [0, 1, 2], "up": ["A"]});
+        assert_eq!(render(kept).unwrap(), wanted);
     }
 
     #[test]
