@@ -46,12 +46,12 @@ pub enum ScheduleError {
     #[error("{0}")]
     Every(&'static str),
     /// The time zone is not known.
-    #[error("unknown time zone '{name}'{}", .nearest.as_ref().map(|n| format!("; did you mean '{n}'?")).unwrap_or_default())]
+    #[error("unknown time zone '{name}'{advice}")]
     Zone {
         /// What was written.
         name: String,
-        /// The known name that is most like it.
-        nearest: Option<String>,
+        /// What to do about it, if that is known; it follows the name.
+        advice: String,
     },
 }
 

@@ -27,14 +27,18 @@ impl Zone {
     /// The zone of this IANA name, from the system's database.
     ///
     /// # Errors
-    /// [`ScheduleError::Zone`] when there is none, with the name that is most like it.
+    /// [`ScheduleError::Zone`] when there is none, with what to do about it.
     pub fn parse(name: &str) -> Result<Self, ScheduleError> {
         if name.eq_ignore_ascii_case("UTC") {
             return Ok(Self::utc());
         }
         match TimeZone::get(name) {
             Ok(rules) => Ok(Self { name: rules.iana_name().unwrap_or(name).into(), rules }),
-            Err(_) => Err(ScheduleError::Zone { name: name.to_owned(), nearest: nearest(name) }),
+            Err(_) => {
+                let database = jiff::tz::db();
+                let advice = advice(name, database.available().map(|known| known.to_string()));
+                Err(ScheduleError::Zone { name: name.to_owned(), advice })
+            }
         }
     }
 
@@ -57,15 +61,24 @@ impl Zone {
     }
 }
 
-fn nearest(name: &str) -> Option<String> {
-    let wanted = name.to_lowercase();
-    jiff::tz::db()
-        .available()
-        .map(|known| known.to_string())
+/// What to do about a name that is not one of the known ones.
+fn advice(name: &str, known: impl Iterator<Item = String>) -> String {
+    let wanted = name.trim().to_lowercase();
+    let mut known = known.peekable();
+    if known.peek().is_none() {
+        return ": this system has no time zone database; install tzdata".to_owned();
+    }
+    if wanted.ends_with("standard time") || wanted.ends_with("daylight time") {
+        return ": Windows names are not read yet (a later release will); write the IANA name, for example \
+                Europe/Berlin"
+            .to_owned();
+    }
+    known
         .map(|known| (strsim::jaro_winkler(&wanted, &known.to_lowercase()), known))
         .filter(|(likeness, _)| *likeness > 0.8)
         .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, known)| known)
+        .map(|(_, known)| format!("; did you mean '{known}'?"))
+        .unwrap_or_default()
 }
 
 /// The first instant after `after` at which the expression fires in this zone.
@@ -139,4 +152,27 @@ fn next_in_stretch(
 fn gap_holds_match(cron: &Cron, before: Offset, after: Offset, change: Timestamp) -> bool {
     let (first, end) = (before.to_datetime(change), after.to_datetime(change));
     first < end && cron.next(first).is_some_and(|candidate| candidate < end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_windows_name_of_a_zone_is_told_from_a_misspelt_one() {
+        let said = |name: &str| Zone::parse(name).unwrap_err().to_string();
+        for windows in ["W. Europe Standard Time", "eastern daylight time", "E. Australia Standard Time"] {
+            let said = said(windows);
+            assert!(said.starts_with(&format!("unknown time zone '{windows}': Windows names")), "{said}");
+            assert!(said.contains("write the IANA name"), "{said}");
+        }
+        assert_eq!(said("Europe/Berln"), "unknown time zone 'Europe/Berln'; did you mean 'Europe/Berlin'?");
+        assert_eq!(said("Mars/Olympus"), "unknown time zone 'Mars/Olympus'");
+    }
+
+    #[test]
+    fn a_host_without_tzdata_is_told_to_install_it() {
+        let said = advice("Europe/Berlin", std::iter::empty());
+        assert!(said.contains("install tzdata"), "{said}");
+    }
 }
