@@ -85,7 +85,7 @@ fn rule(collector: &mut Collector<'_>, path: &str, value: Value, zone: &Zone) ->
 }
 
 fn mapping(collector: &mut Collector<'_>, path: &str, value: Value, zone: &Zone) -> Option<Rule> {
-    let noted = collector.found.len();
+    let noted = collector.count();
     let raw: raw::Rule = collector.section(path, value)?;
     let zone = collector.zone(path, raw.timezone).unwrap_or_else(|| zone.clone());
     let start = time(collector, path, "start", raw.start, &zone);
@@ -98,7 +98,7 @@ fn mapping(collector: &mut Collector<'_>, path: &str, value: Value, zone: &Zone)
     let forms = [raw.cron.is_some(), raw.every.is_some(), raw.at.is_some()];
     if forms.iter().filter(|given| **given).count() != 1 {
         // A misspelt key is said already.
-        if collector.found.len() == noted {
+        if collector.count() == noted {
             collector.wrong(path, "", "must have exactly one of `cron`, `every` and `at`");
         }
         return None;

@@ -2,7 +2,7 @@
 //! wrong beside it.
 
 use std::any::TypeId;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use serde_json::Value;
@@ -16,7 +16,10 @@ const ALIKE: f64 = 0.8;
 
 /// What is wrong so far, and what is looked up more than once.
 pub(super) struct Collector<'a> {
-    pub(super) found: Vec<Found>,
+    found: Vec<Found>,
+    /// The paths that something has been found about, or is suggested for: large files are wrong in many
+    /// places.
+    noted: HashSet<String>,
     environment: &'a dyn Fn(&str) -> Option<String>,
     keys: HashMap<TypeId, Rc<[String]>>,
     zones: HashMap<String, Result<Zone, String>>,
@@ -36,6 +39,7 @@ impl<'a> Collector<'a> {
     pub(super) fn new(environment: &'a dyn Fn(&str) -> Option<String>) -> Self {
         Self {
             found: Vec::new(),
+            noted: HashSet::new(),
             environment,
             keys: HashMap::new(),
             zones: HashMap::new(),
@@ -47,9 +51,30 @@ impl<'a> Collector<'a> {
         (self.environment)(name)
     }
 
+    /// Notes something that is wrong.
+    pub(super) fn note(&mut self, found: Found) {
+        self.noted.insert(found.path.clone());
+        self.found.push(found);
+    }
+
+    /// Whether something that is wrong has been noted about the value at a path.
+    pub(super) fn is_noted(&self, path: &str) -> bool {
+        self.noted.contains(path)
+    }
+
+    /// How much is wrong so far.
+    pub(super) fn count(&self) -> usize {
+        self.found.len()
+    }
+
+    /// All that is wrong.
+    pub(super) fn into_found(self) -> Vec<Found> {
+        self.found
+    }
+
     /// Notes that the value of a key is wrong.
     pub(super) fn wrong(&mut self, path: &str, key: &str, message: impl Into<String>) {
-        self.found.push(Found::value(join(path, key), message));
+        self.note(Found::value(join(path, key), message));
     }
 
     /// Reads a mapping whose keys are known. `None` when it is no mapping at all.
@@ -61,12 +86,15 @@ impl<'a> Collector<'a> {
         let known = self.known_keys::<T>();
         map.retain(|key, value| {
             if !known.iter().any(|known| known == key) {
-                self.found.push(unknown_key::<T>(path, key, &known));
+                let found = unknown_key::<T>(path, key, &known);
+                // What was meant is there, if only under a wrong name.
+                self.noted.extend(found.suggestion.iter().map(|meant| join(path, meant)));
+                self.note(found);
                 return false;
             }
             if value.is_null() {
                 let message = format!("`{key}` has no value; give it one, or remove the key");
-                self.found.push(Found::key(join(path, key), message));
+                self.note(Found::key(join(path, key), message));
             }
             !value.is_null()
         });
@@ -134,12 +162,8 @@ impl<'a> Collector<'a> {
     /// A value that must be there.
     pub(super) fn required<T>(&mut self, path: &str, key: &str, value: Option<T>, hint: &str) -> Option<T> {
         // A key that is there and wrong, or misspelt, has been noted already.
-        let full = join(path, key);
-        let noted = |found: &Found| {
-            found.path == full || (found.path.starts_with(path) && found.suggestion.as_deref() == Some(key))
-        };
-        if value.is_none() && !self.found.iter().any(noted) {
-            self.found.push(Found::value(path.to_owned(), format!("`{key}` is missing; {hint}")));
+        if value.is_none() && !self.is_noted(&join(path, key)) {
+            self.note(Found::value(path.to_owned(), format!("`{key}` is missing; {hint}")));
         }
         value
     }

@@ -118,7 +118,7 @@ pub(super) fn defaults(collector: &mut Collector<'_>, mut raw: raw::Entry) -> Ke
     ];
     for (key, _) in own.into_iter().filter(|(_, given)| *given) {
         let message = format!("`{key}` is each entry's own and has no default");
-        collector.found.push(Found::key(join("defaults", key), message));
+        collector.note(Found::key(join("defaults", key), message));
     }
     keys(collector, "defaults", raw)
 }
@@ -202,7 +202,7 @@ pub(super) fn entries(
             let hint = if named { "" } else { "; give it a `name`" };
             let message = format!("the name '{}' is taken already{hint}: it first stands at", entry.name);
             let found = Found::value(join(&path, key), message).with(format!("pipelines[{first}]"));
-            collector.found.push(found);
+            collector.note(found);
         }
         entries.push(Arc::new(entry));
     }
@@ -304,8 +304,8 @@ fn factory(
             let noted = [join("azure", key), join("defaults", key), join(path, key)];
             let hint = format!("`{key}` is missing; give it under `azure:`, or to the entry");
             // Once is enough, however many entries lack it.
-            if !collector.found.iter().any(|found| noted.contains(&found.path)) {
-                collector.found.push(Found::value(join("azure", key), hint));
+            if !noted.iter().any(|path| collector.is_noted(path)) {
+                collector.note(Found::value(join("azure", key), hint));
             }
         }
     }
@@ -338,8 +338,8 @@ fn parameters(
             let place = join(&join(path, "parameters"), &error.path);
             let inherited = defaults.parameters.keys().any(|key| error.path.starts_with(key.as_str()));
             let place = if inherited { join("defaults.parameters", &error.path) } else { place };
-            if !collector.found.iter().any(|found| found.path == place) {
-                collector.found.push(Found::value(place, error.message));
+            if !collector.is_noted(&place) {
+                collector.note(Found::value(place, error.message));
             }
             None
         }

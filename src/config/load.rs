@@ -39,8 +39,8 @@ pub fn load(
     let mut collector = Collector::new(environment);
     let settings = settings(&mut collector, tree);
     match settings {
-        Some(settings) if collector.found.is_empty() => Ok(settings),
-        _ => Err(Problems::locate(file, text, collector.found)),
+        Some(settings) if collector.count() == 0 => Ok(settings),
+        _ => Err(Problems::locate(file, text, collector.into_found())),
     }
 }
 

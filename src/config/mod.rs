@@ -8,6 +8,7 @@ mod load;
 mod position;
 mod problem;
 mod raw;
+mod shown;
 mod value;
 
 #[cfg(test)]

@@ -5,9 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::position::Positions;
-
-/// Keys whose values are never shown.
-const SECRET_KEYS: [&str; 5] = ["secret", "certificate", "password", "token", "key"];
+use super::shown::Lines;
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -72,6 +70,7 @@ pub struct Problems(Vec<Problem>);
 impl Problems {
     pub(super) fn locate(file: &str, text: &str, found: Vec<Found>) -> Self {
         let positions = Positions::of(text);
+        let lines = Lines::of(text);
         let mut problems: Vec<Problem> = found
             .into_iter()
             .map(|found| {
@@ -87,7 +86,7 @@ impl Problems {
                     path: found.path,
                     message: found.message + &also.unwrap_or_default(),
                     suggestion: found.suggestion,
-                    snippet: snippet(text, line),
+                    snippet: lines.shown(line),
                 }
             })
             .collect();
@@ -110,6 +109,16 @@ impl Problems {
     /// All of them, in the order of the file.
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
         self.0.iter()
+    }
+
+    /// The first `most` of them for a place that is no page, and how many more there are.
+    #[must_use]
+    pub fn beginning(&self, most: usize) -> String {
+        let mut shown: Vec<String> = self.0.iter().take(most).map(Problem::to_string).collect();
+        if let Some(more @ 1..) = self.0.len().checked_sub(most) {
+            shown.push(format!("... and {more} more; adf-cron check shows all"));
+        }
+        shown.join("\n")
     }
 
     /// `file:line:col` of the first one.
@@ -147,46 +156,4 @@ impl fmt::Display for Problem {
         }
         Ok(())
     }
-}
-
-/// The line, cut at 160 characters, or a placeholder where it may hold a secret.
-fn snippet(text: &str, line: usize) -> Option<String> {
-    let lines: Vec<&str> = text.lines().take(line).collect();
-    let shown = lines.get(line.checked_sub(1)?)?;
-    let indent = |line: &str| line.len() - line.trim_start().len();
-    // The lines that this one stands under, from the inside out.
-    let mut limit = indent(shown);
-    let mut under_secret = false;
-    for above in lines[..line - 1].iter().rev().filter(|above| !above.trim().is_empty()) {
-        if limit == 0 {
-            break;
-        }
-        if indent(above) < limit {
-            limit = indent(above);
-            under_secret |= secret_key(above).is_some();
-        }
-    }
-    if under_secret {
-        return Some(format!("{}[hidden]", " ".repeat(indent(shown))));
-    }
-    let shown = match secret_key(shown) {
-        Some(end) => format!("{} [hidden]", &shown[..end]),
-        None => (*shown).to_owned(),
-    };
-    let plain = |character: char| if character.is_control() { ' ' } else { character };
-    Some(shown.chars().take(160).map(plain).collect())
-}
-
-/// Where the colon after a secret's key ends, if the line has one.
-fn secret_key(line: &str) -> Option<usize> {
-    let lower = line.to_lowercase();
-    SECRET_KEYS
-        .iter()
-        .flat_map(|key| lower.match_indices(key).map(|(at, key)| at + key.len()))
-        .filter_map(|end| {
-            let rest = lower[end..].trim_start_matches(['"', '\'', ' ']);
-            rest.starts_with(':').then(|| lower.len() - rest.len() + 1)
-        })
-        .filter(|end| line.is_char_boundary(*end))
-        .min()
 }

@@ -11,6 +11,9 @@ use crate::event::{Event, Fields, Level, Name};
 /// Files larger than this are refused before they are read.
 pub const MAX_FILE_BYTES: u64 = 32 * 1024 * 1024;
 
+/// The most problems that an event shows: a log is no place for all of a large file's.
+const SHOWN: usize = 20;
+
 /// A schedule file that was read and is valid.
 #[derive(Debug, Clone)]
 pub struct Loaded {
@@ -55,9 +58,13 @@ impl Rejection {
     /// The event that says so, and what runs instead.
     #[must_use]
     pub fn event(&self, instead: &str) -> Event {
+        let shown = match self.problems.is_empty() {
+            true => self.message.clone(),
+            false => self.problems.beginning(SHOWN),
+        };
         let fields = Fields {
             location: Some(self.location.clone()),
-            error_message: Some(self.message.clone()),
+            error_message: Some(shown),
             count: Some(self.count),
             ..Fields::default()
         };

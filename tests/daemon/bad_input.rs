@@ -1,6 +1,6 @@
 //! Bad input: each a clear error, none a panic.
 
-use crate::process::{Place, errors};
+use crate::process::{LIMIT, Place, errors, results};
 
 /// What `check` and `run` say of a file with these bytes.
 fn said(bytes: impl AsRef<[u8]>) -> String {
@@ -63,6 +63,29 @@ fn values_that_are_wrong() {
     });
     let shown = said(inline.collect::<String>() + "pipelines: []\n");
     assert!(shown.contains("must not stand in this file") && !shown.contains("canary"), "{shown}");
+}
+
+#[test]
+fn a_large_file_that_is_wrong_in_each_entry_is_told_in_full_by_check_and_in_part_by_the_log() {
+    const ENTRIES: usize = 20_000;
+    let place = Place::new();
+    let entries: String = (0..ENTRIES)
+        .map(|i| format!("  - name: e{i}\n    pipelin: P\n    schedule: '@daily'\n    timezone: Mars\n"))
+        .collect();
+    place.write_raw(format!("{}pipelines:\n{entries}", place.azure()));
+    let began = std::time::Instant::now();
+    let check = place.run(&["check"]);
+    let said = errors(&check);
+    assert!(began.elapsed() < LIMIT, "its time grows faster than the file: {:?}", began.elapsed());
+    assert!(said.ends_with(&format!("{} problems; nothing was changed\n", 2 * ENTRIES)));
+    assert_eq!(said.matches("did you mean `pipeline`?").count(), ENTRIES);
+    assert_eq!(said.matches("unknown time zone 'Mars'").count(), ENTRIES);
+    let logged = results(&place.run(&["run"]));
+    let event: serde_json::Value = serde_json::from_str(logged.lines().last().unwrap()).unwrap();
+    assert_eq!((&event["event"], &event["count"]), (&"schedule.rejected".into(), &(2 * ENTRIES).into()));
+    let message = event["error_message"].as_str().unwrap();
+    assert_eq!(message.matches("key path: ").count(), 20);
+    assert!(message.ends_with("\n... and 39980 more; adf-cron check shows all"), "{message}");
 }
 
 #[test]
