@@ -67,7 +67,7 @@ impl Endpoint {
             "https" => {}
             "http" if loopback => {}
             "http" => return Err("plain http is refused off loopback; write https://".to_owned()),
-            other => return Err(format!("'{other}' is not a scheme to use here; write https://HOST")),
+            _ => return Err("not an address to use here; write https://HOST".to_owned()),
         }
         let known: &[&str] = match service {
             Service::Authority => &AUTHORITY_HOSTS,

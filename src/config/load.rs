@@ -257,6 +257,13 @@ fn source(collector: &mut Collector<'_>, path: &str, value: Value) -> Option<Sec
         collector.wrong(path, "", message);
         return None;
     }
+    let known = |key: &String| ["credential", "env", "file"].contains(&key.as_str());
+    if !value.as_object().is_some_and(|map| map.keys().all(known)) {
+        let message = "may hold nothing but credential, env or file; if a real secret stood here, replace it, since \
+                       others may have read it";
+        collector.wrong(path, "", message);
+        return None;
+    }
     let raw: raw::Source = collector.section(path, value)?;
     let given = [("credential", raw.credential), ("env", raw.env), ("file", raw.file)];
     let mut given: Vec<_> = given.into_iter().filter_map(|(key, field)| Some((key, field?))).collect();

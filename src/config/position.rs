@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use saphyr_parser::{Event, Parser};
+use saphyr_parser::{Event, Parser, ScalarStyle, Span};
+
+use super::shown::is_secret;
 
 /// What is being read, on the way from the top to here.
 enum Level {
@@ -10,29 +12,63 @@ enum Level {
     Sequence { next: usize },
 }
 
+/// Where a secret may stand.
+#[derive(Debug)]
+pub(super) struct Secret {
+    /// The line, from 1, and the characters before it there.
+    pub(super) from: (usize, usize),
+    /// The last line that it stands on.
+    pub(super) last_line: usize,
+}
+
 /// Line and column (from 1) of the values and keys of a text, by path: `pipelines[3].schedule`.
 #[derive(Debug, Default)]
 pub(super) struct Positions {
     values: HashMap<String, (usize, usize)>,
     keys: HashMap<String, (usize, usize)>,
+    /// The values of keys whose values are never shown.
+    secrets: Vec<Secret>,
+    read_to_end: bool,
+}
+
+/// The secret value that is being read.
+struct Reading {
+    from: (usize, usize),
+    /// How many levels there are above it.
+    above: usize,
+    last_line: usize,
 }
 
 impl Positions {
     /// Reads a text as far as it can be read.
     pub(super) fn of(text: &str) -> Self {
-        let mut positions = Self::default();
+        let mut positions = Self { read_to_end: true, ..Self::default() };
         let mut levels: Vec<Level> = Vec::new();
+        let mut secret: Option<Reading> = None;
         for step in Parser::new_from_str(text) {
-            let Ok((event, span)) = step else { break };
-            let at = (span.start.line(), span.start.col() + 1);
+            let Ok((event, span)) = step else {
+                positions.read_to_end = false;
+                break;
+            };
+            let last_line = last_line(&event, span);
+            if let (Some(secret), Some(last_line)) = (&mut secret, last_line) {
+                secret.last_line = secret.last_line.max(last_line);
+            }
+            let (at, above) = ((span.start.line(), span.start.col() + 1), levels.len());
             match event {
                 Event::Scalar(text, ..) => {
                     if let Some(Level::Mapping { key: key @ None }) = levels.last_mut() {
-                        *key = Some(text.into_owned());
+                        let text = text.into_owned();
+                        if secret.is_none() && is_secret(&text) {
+                            // From its colon on.
+                            let from = (span.end.line(), span.end.col() + 1);
+                            secret = Some(Reading { from, above, last_line: from.0 });
+                        }
+                        *key = Some(text);
                         positions.keys.insert(path(&levels), at);
-                    } else {
-                        positions.value(&mut levels, at);
+                        continue;
                     }
+                    positions.value(&mut levels, at);
                 }
                 Event::Alias(_) => positions.value(&mut levels, at),
                 Event::SequenceStart(..) => {
@@ -49,8 +85,20 @@ impl Positions {
                 }
                 _ => {}
             }
+            if let Some(read) = secret.take_if(|secret| levels.len() <= secret.above) {
+                positions.secrets.push(Secret { from: read.from, last_line: read.last_line });
+            }
+        }
+        if let Some(read) = secret {
+            // Nobody knows where it ends.
+            positions.secrets.push(Secret { from: read.from, last_line: usize::MAX });
         }
         positions
+    }
+
+    /// The values of keys whose values are never shown, and whether the text could be read to its end.
+    pub(super) fn secrets(&self) -> (&[Secret], bool) {
+        (&self.secrets, self.read_to_end)
     }
 
     fn value(&mut self, levels: &mut [Level], at: (usize, usize)) {
@@ -75,6 +123,18 @@ impl Positions {
     /// Where the key at `path` stands.
     pub(super) fn key_at(&self, path: &str) -> (usize, usize) {
         self.keys.get(path).copied().unwrap_or_else(|| self.value_at(path))
+    }
+}
+
+/// The last line that an event stands on, if it stands on any: what ends by indentation alone has no place of
+/// its own, and a block of text ends where the next thing begins.
+fn last_line(event: &Event<'_>, span: Span) -> Option<usize> {
+    match event {
+        Event::Scalar(_, ScalarStyle::Literal | ScalarStyle::Folded, ..) => {
+            Some(span.end.line().saturating_sub(1))
+        }
+        _ if span.start == span.end => None,
+        _ => Some(span.end.line()),
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::position::Positions;
-use super::shown::Lines;
+use super::shown::{Lines, is_secret, without_credentials};
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -70,7 +70,10 @@ pub struct Problems(Vec<Problem>);
 impl Problems {
     pub(super) fn locate(file: &str, text: &str, found: Vec<Found>) -> Self {
         let positions = Positions::of(text);
-        let lines = Lines::of(text);
+        let (secrets, read_to_end) = positions.secrets();
+        // What is no YAML for the one parser may be some for the other.
+        let sound = read_to_end && found.iter().all(|found| found.at.is_none());
+        let lines = Lines::of(text, secrets, sound);
         let mut problems: Vec<Problem> = found
             .into_iter()
             .map(|found| {
@@ -79,14 +82,20 @@ impl Problems {
                     false => positions.value_at(&found.path),
                 });
                 let also = found.also.map(|path| format!(" (line {})", positions.value_at(&path).0));
+                // What stands under a wrong name may be a secret all the same.
+                let misspelt = found.suggestion.as_deref().is_some_and(is_secret)
+                    || (found.at_key && found.path.starts_with("azure."));
+                let key = found.path.rsplit('.').next().unwrap_or_default().chars().count();
+                let most = misspelt.then_some(column - 1 + key);
+                let message = found.message + &also.unwrap_or_default();
                 Problem {
                     file: file.to_owned(),
                     line,
                     column,
-                    path: found.path,
-                    message: found.message + &also.unwrap_or_default(),
+                    path: without_credentials(&found.path).into_owned(),
+                    message: without_credentials(&message).into_owned(),
                     suggestion: found.suggestion,
-                    snippet: lines.shown(line),
+                    snippet: lines.shown(line, most),
                 }
             })
             .collect();

@@ -8,9 +8,15 @@
 use std::fmt;
 
 use schemars::JsonSchema;
-use serde::de::{self, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
+
+use super::shown::is_secret;
+
+/// Stands before what is said here, to tell it from what serde_yaml puts in front of it: a path of keys, one
+/// of which may be a secret.
+const OURS: char = '\u{1}';
 
 /// What is wrong with a text that is not YAML, or not YAML of the plain kind.
 #[derive(Debug)]
@@ -46,9 +52,12 @@ pub fn value(text: &str) -> Result<Value, String> {
 
 /// serde_yaml's words without what is said elsewhere, and clearer where they are not clear.
 fn in_words(error: &str) -> String {
-    let words = error.split(" at line ").next().unwrap_or(error);
-    let words =
-        words.rsplit_once(": ").filter(|(path, _)| !path.contains(' ')).map_or(words, |(_, words)| words);
+    if let Some((_, ours)) = error.rsplit_once(OURS) {
+        return ours.rsplit_once(" at line ").map_or(ours, |(words, _)| words).to_owned();
+    }
+    if error.contains("invalid value: ") || error.contains("invalid type: ") {
+        return "a value is not what its tag says; tags (!name) are not used here".to_owned();
+    }
     if error.contains("more than one document") {
         return "the file holds more than one YAML document; a schedule is one".to_owned();
     }
@@ -61,7 +70,12 @@ fn in_words(error: &str) -> String {
     if error.contains("found character that cannot start any token") {
         return "found a character that cannot stand here; indentation is by spaces, not tabs".to_owned();
     }
-    words.to_owned()
+    error.split(" at line ").next().unwrap_or(error).to_owned()
+}
+
+/// An error in our own words.
+fn refused<E: de::Error>(why: impl fmt::Display) -> E {
+    E::custom(format_args!("{OURS}{why}"))
 }
 
 /// A plain tree: no tags, no merge keys, text keys, finite numbers of 64 bits, no key twice.
@@ -69,11 +83,23 @@ struct Node(Value);
 
 impl<'de> Deserialize<'de> for Node {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(NodeVisitor).map(Self)
+        NodeVisitor { secret: false }.deserialize(deserializer).map(Self)
     }
 }
 
-struct NodeVisitor;
+#[derive(Clone, Copy)]
+struct NodeVisitor {
+    /// Whether it stands under a key whose values are never shown.
+    secret: bool,
+}
+
+impl<'de> DeserializeSeed<'de> for NodeVisitor {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
 
 impl<'de> Visitor<'de> for NodeVisitor {
     type Value = Value;
@@ -99,7 +125,7 @@ impl<'de> Visitor<'de> for NodeVisitor {
     }
 
     fn visit_i128<E: de::Error>(self, _: i128) -> Result<Value, E> {
-        Err(E::custom("an integer beyond 64 bits cannot be passed on; quote it to pass it as text"))
+        Err(refused("an integer beyond 64 bits cannot be passed on; quote it to pass it as text"))
     }
 
     fn visit_u128<E: de::Error>(self, _: u128) -> Result<Value, E> {
@@ -109,7 +135,7 @@ impl<'de> Visitor<'de> for NodeVisitor {
     fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
         Number::from_f64(value)
             .map(Value::Number)
-            .ok_or_else(|| E::custom("JSON has no .nan and no .inf; quote it to pass it as text"))
+            .ok_or_else(|| refused("JSON has no .nan and no .inf; quote it to pass it as text"))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Value, E> {
@@ -122,7 +148,7 @@ impl<'de> Visitor<'de> for NodeVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut list = Vec::new();
-        while let Some(Node(item)) = items.next_element()? {
+        while let Some(item) = items.next_element_seed(self)? {
             list.push(item);
         }
         list.shrink_to_fit();
@@ -131,17 +157,20 @@ impl<'de> Visitor<'de> for NodeVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
-        while let Some(Node(key)) = entries.next_key()? {
+        while let Some(key) = entries.next_key_seed(self)? {
             let key = match key {
                 Value::String(key) if key == "<<" => {
-                    return Err(de::Error::custom("merge keys (<<) are not used here; use `defaults`"));
+                    return Err(refused("merge keys (<<) are not used here; use `defaults`"));
                 }
                 Value::String(key) => key,
-                other => return Err(de::Error::custom(format!("the key {other} must be text; quote it"))),
+                // What stands here may be a secret in the wrong place.
+                _ => return Err(refused("a key must be text; quote it")),
             };
-            let Node(value) = entries.next_value()?;
+            let below = Self { secret: self.secret || is_secret(&key) };
+            let value = entries.next_value_seed(below)?;
             if map.contains_key(&key) {
-                return Err(de::Error::custom(format!("the key `{key}` stands twice in the same mapping")));
+                let which = if self.secret { "a key".to_owned() } else { format!("the key `{key}`") };
+                return Err(refused(format_args!("{which} stands twice in the same mapping")));
             }
             map.insert(key, value);
         }
@@ -149,7 +178,7 @@ impl<'de> Visitor<'de> for NodeVisitor {
     }
 
     fn visit_enum<A: de::EnumAccess<'de>>(self, _: A) -> Result<Value, A::Error> {
-        Err(de::Error::custom("tags (!name) are not used here"))
+        Err(refused("tags (!name) are not used here"))
     }
 }
 

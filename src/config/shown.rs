@@ -1,9 +1,30 @@
 //! The lines of a text as they may be shown: without what is secret.
 
-/// Keys whose values are never shown.
+use std::borrow::Cow;
+
+use super::position::Secret;
+
+/// Words at whose end a key's values are never shown.
 const SECRET_KEYS: [&str; 5] = ["secret", "certificate", "password", "token", "key"];
 /// The longest line that is shown, in characters.
 const LONGEST: usize = 160;
+const HIDDEN: &str = "[hidden]";
+
+/// Whether the values of a key are never shown.
+pub(super) fn is_secret(key: &str) -> bool {
+    let lower = key.to_ascii_lowercase();
+    SECRET_KEYS.iter().any(|secret| lower.ends_with(secret))
+}
+
+/// A text without the user and the password of an address: what stands between `//` and `@`.
+pub(super) fn without_credentials(text: &str) -> Cow<'_, str> {
+    if let Some((before, after)) = text.split_once("//")
+        && let Some((_, host)) = after.rsplit_once('@')
+    {
+        return format!("{before}//{HIDDEN}@{host}").into();
+    }
+    text.into()
+}
 
 /// The lines of a text. Each is looked at once, however many of them are shown.
 #[derive(Debug)]
@@ -17,48 +38,233 @@ struct Line<'a> {
 }
 
 impl<'a> Lines<'a> {
-    /// Splits a text, and finds what is secret in it by the keys that its lines stand under.
-    pub(super) fn of(text: &'a str) -> Self {
-        // The lines that the current one may stand under, from the outside in: their indents, and whether
-        // what stands under them is secret.
-        let mut above: Vec<(usize, bool)> = Vec::new();
+    /// Splits a text, and finds what is secret in it: `secrets`, where the text could be read, and by the
+    /// look of the lines. Where it could not be read to its end, brackets and quotes count too.
+    pub(super) fn of(text: &'a str, secrets: &[Secret], read_to_end: bool) -> Self {
+        let mut outline = Outline::default();
+        let mut open = Open::default();
         let line = |text: &'a str| {
-            let indent = text.len() - text.trim_start().len();
-            if indent == text.len() {
-                return Line { text, hidden_from: None };
-            }
-            while above.pop_if(|(outer, _)| *outer >= indent).is_some() {}
-            let under_secret = above.last().is_some_and(|(_, secret)| *secret);
-            let own = secret_key(text);
-            above.push((indent, under_secret || own.is_some()));
-            Line { text, hidden_from: if under_secret { Some(indent) } else { own } }
+            let keys = secret_keys(text);
+            let by_indent = outline.hidden_from(text, keys.first().copied());
+            let by_look = if read_to_end { None } else { open.hidden_from(text, &keys, by_indent.is_some()) };
+            Line { text, hidden_from: by_indent.into_iter().chain(by_look).min() }
         };
-        Self(text.lines().map(line).collect())
+        // What YAML takes for the end of a line.
+        let split = text.split('\n').flat_map(|line| line.strip_suffix('\r').unwrap_or(line).split('\r'));
+        let mut lines = Self(split.map(line).collect());
+        for secret in secrets {
+            lines.hide(secret);
+        }
+        lines
     }
 
-    /// A line, from 1, cut at 160 characters, with a placeholder for what is secret.
-    pub(super) fn shown(&self, line: usize) -> Option<String> {
+    fn hide(&mut self, secret: &Secret) {
+        let (first, column) = secret.from;
+        let end = secret.last_line.min(self.0.len());
+        for (index, line) in self.0.iter_mut().enumerate().take(end).skip(first.saturating_sub(1)) {
+            let from = match index + 1 == first {
+                true => line.text.char_indices().nth(column).map_or(line.text.len(), |(at, _)| at),
+                false => indent(line.text),
+            };
+            line.hidden_from = Some(line.hidden_from.map_or(from, |known| known.min(from)));
+        }
+    }
+
+    /// A line, from 1, cut at 160 characters, with a placeholder for what is secret; at most its first
+    /// `most` characters are known not to be.
+    pub(super) fn shown(&self, line: usize, most: Option<usize>) -> Option<String> {
         let Line { text, hidden_from } = self.0.get(line.checked_sub(1)?)?;
-        let shown = match hidden_from.and_then(|from| text.get(..from)) {
-            Some(before) if before.trim().is_empty() => format!("{before}[hidden]"),
-            Some(before) => format!("{before} [hidden]"),
+        if text.is_empty() {
+            return None;
+        }
+        let most = most.and_then(|most| text.char_indices().nth(most)).map(|(at, _)| at);
+        let from = hidden_from.iter().copied().chain(most).min();
+        let shown = match from.and_then(|from| text.get(..from)) {
+            Some(before) if before.trim().is_empty() => format!("{before}{HIDDEN}"),
+            Some(before) => format!("{} {HIDDEN}", before.trim_end()),
             None => (*text).to_owned(),
         };
         let plain = |character: char| if character.is_control() { ' ' } else { character };
-        Some(shown.chars().take(LONGEST).map(plain).collect())
+        Some(without_credentials(&shown).chars().take(LONGEST).map(plain).collect())
     }
 }
 
-/// Where the colon after a secret's key ends, if the line has one.
-fn secret_key(line: &str) -> Option<usize> {
-    let lower = line.to_lowercase();
-    SECRET_KEYS
+fn indent(line: &str) -> usize {
+    line.len() - line.trim_start().len()
+}
+
+/// What stands under what, by indentation.
+#[derive(Default)]
+struct Outline {
+    /// The lines that the next one may stand under, from the outside in: their depths, and whether what
+    /// stands under them is secret.
+    above: Vec<(usize, bool)>,
+}
+
+impl Outline {
+    fn hidden_from(&mut self, line: &str, key: Option<usize>) -> Option<usize> {
+        let content = line.trim_start();
+        if content.is_empty() {
+            return None;
+        }
+        // An item of a list may stand as far to the left as the key that it belongs to, and of a key that was
+        // made a comment the value may have been left.
+        let is_item = content == "-" || content.starts_with("- ");
+        let before = &line[..line.len() - line.trim_start_matches([' ', '\t', '#']).len()];
+        let own = if key.is_some() { before.matches(' ').count() } else { indent(line) };
+        let depth = 2 * own + usize::from(is_item);
+        let outer = self.above.iter().rposition(|(outer, _)| *outer < depth);
+        let under_secret = outer.is_some_and(|outer| self.above[outer].1);
+        // A comment ends nothing.
+        if !content.starts_with('#') || key.is_some() {
+            self.above.truncate(outer.map_or(0, |outer| outer + 1));
+            self.above.push((depth, under_secret || key.is_some()));
+        }
+        if under_secret { Some(indent(line)) } else { key }
+    }
+}
+
+/// What is still open at the end of a line of a text that could not be read: brackets, a quote, and a secret
+/// in them.
+#[derive(Default)]
+struct Open {
+    brackets: usize,
+    quote: Option<char>,
+    /// How many brackets the secret stands in.
+    secret: Option<usize>,
+    /// Whether the last line was hidden, at least in part.
+    after: bool,
+}
+
+impl Open {
+    fn hidden_from(&mut self, line: &str, keys: &[usize], under_secret: bool) -> Option<usize> {
+        let content = line.trim_start();
+        // A line that lost its indent is still no key of its own.
+        let hidden =
+            self.secret.is_some() || (self.after && !content.is_empty() && !begins_with_key(content));
+        self.after = hidden || under_secret || !keys.is_empty() || (self.after && content.is_empty());
+        self.read(line, keys);
+        hidden.then(|| indent(line))
+    }
+
+    fn read(&mut self, line: &str, keys: &[usize]) {
+        // Whether a bracket or a quote would begin something here, and not just be a letter of a text.
+        let mut begins = true;
+        let mut letters = line.char_indices().peekable();
+        while let Some((at, letter)) = letters.next() {
+            if self.quote.is_none() && self.secret.is_none() && keys.contains(&at) {
+                self.secret = Some(self.brackets);
+            }
+            match (self.quote, letter) {
+                (Some('"'), '\\') => {
+                    letters.next();
+                }
+                (Some(quote), letter) if quote == letter => self.quote = None,
+                (Some(_), _) => {}
+                (None, '"' | '\'') if begins => self.quote = Some(letter),
+                (None, '[' | '{') if begins || self.brackets > 0 => self.brackets += 1,
+                (None, ']' | '}') if self.brackets > 0 => self.brackets -= 1,
+                (None, '#') if line[..at].ends_with([' ', '\t']) || at == 0 => break,
+                _ => {}
+            }
+            let ended = |secret: usize| {
+                self.quote.is_none()
+                    && (self.brackets < secret || (letter == ',' && secret > 0 && self.brackets == secret))
+            };
+            if self.secret.is_some_and(ended) {
+                self.secret = None;
+            }
+            let follows = letters.peek().is_none_or(|(_, next)| *next == ' ');
+            begins = match letter {
+                ' ' | '\t' => begins,
+                '[' | '{' | ',' => true,
+                ':' | '-' | '?' => follows || self.brackets > 0,
+                _ => false,
+            };
+        }
+        if self.quote.is_none() && self.secret.is_none() && keys.contains(&line.len()) {
+            self.secret = Some(self.brackets);
+        }
+        if self.secret == Some(0) && self.brackets == 0 && self.quote.is_none() {
+            self.secret = None;
+        }
+    }
+}
+
+/// Whether a line without its indent begins with a plain key.
+fn begins_with_key(content: &str) -> bool {
+    let content = content.trim_start_matches("- ").trim_start_matches(['"', '\'']);
+    let word = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
+    let rest = content.trim_start_matches(word);
+    let colon = rest.trim_start_matches(['"', '\'']).strip_prefix(':');
+    content.starts_with(char::is_alphanumeric)
+        && colon.is_some_and(|value| value.is_empty() || value.starts_with(' '))
+}
+
+/// The bytes after the colons of the keys in a line whose values are secret.
+fn secret_keys(line: &str) -> Vec<usize> {
+    // Of the same length, byte by byte.
+    let lower = line.to_ascii_lowercase();
+    let mut ends: Vec<usize> = SECRET_KEYS
         .iter()
         .flat_map(|key| lower.match_indices(key).map(|(at, key)| at + key.len()))
         .filter_map(|end| {
             let rest = lower[end..].trim_start_matches(['"', '\'', ' ']);
             rest.starts_with(':').then(|| lower.len() - rest.len() + 1)
         })
-        .filter(|end| line.is_char_boundary(*end))
-        .min()
+        .collect();
+    // A key whose colon was forgotten.
+    let begin = indent(line);
+    let word = line[begin..].split([' ', '=']).next().unwrap_or_default();
+    if ends.is_empty() && is_secret(word) {
+        ends.push(begin + word.len());
+    }
+    ends.sort_unstable();
+    ends
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All lines of a text that no parser can read.
+    fn shown(text: &str) -> String {
+        let lines = Lines::of(text, &[], false);
+        let shown: Vec<String> = (1..=text.lines().count()).filter_map(|n| lines.shown(n, None)).collect();
+        shown.join("\n")
+    }
+
+    #[test]
+    fn a_secret_in_a_text_that_cannot_be_read_is_hidden_to_its_end_and_no_further() {
+        for (text, wanted) in [
+            ("client_secret: { a: hunter2,\nhunter2 }\nb: 1", "client_secret: [hidden]\n[hidden]\nb: 1"),
+            (
+                "client_secret: \"}\nhunter2\\\"\nhunter2\"\nb: 1",
+                "client_secret: [hidden]\n[hidden]\n[hidden]\nb: 1",
+            ),
+            ("a: {\nclient_secret:\nhunter2,\nb: 1", "a: {\nclient_secret: [hidden]\n[hidden]\nb: 1"),
+            ("  client_secret:\n  - hunter2\n  b: 1", "  client_secret: [hidden]\n  [hidden]\n  b: 1"),
+            (
+                "  client_secret:\n# why\n    hunter2\n  b: 1",
+                "  client_secret: [hidden]\n[hidden]\n    [hidden]\n  b: 1",
+            ),
+            ("client_secret: # {\nb: 1", "client_secret: [hidden]\nb: 1"),
+            ("client_secret: it's {\nb: 1", "client_secret: [hidden]\nb: 1"),
+            ("client_secret hunter2\nb: 1", "client_secret [hidden]\nb: 1"),
+            ("client_secret=hunter2\nb: 1", "client_secret [hidden]\nb: 1"),
+            ("a: b\rclient_secret: hunter2\rb: 1", ""),
+        ] {
+            let shown = shown(text);
+            assert!(!shown.contains("hunter2"), "{shown}");
+            assert!(shown == wanted || wanted.is_empty(), "{shown}\nshould be\n{wanted}");
+        }
+    }
+
+    #[test]
+    fn the_user_and_the_password_of_an_address_are_hidden() {
+        assert_eq!(without_credentials("a: https://u:p@h/x"), "a: https://[hidden]@h/x");
+        assert_eq!(without_credentials("a: https://u:p@s/s w@rd@h"), "a: https://[hidden]@h");
+        assert_eq!(without_credentials("mail me@example.org // soon"), "mail me@example.org // soon");
+        assert_eq!(without_credentials("https://h/x"), "https://h/x");
+    }
 }

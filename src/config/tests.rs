@@ -220,14 +220,78 @@ fn a_secret_in_the_file_is_refused_and_never_shown() {
         format!("client_secret: |\n    {canary}"),
         format!("client_secret:\n    credential:\n      - {canary}"),
         format!("client_secret: {{ file: {canary} }}"),
+        format!("client_secret: {{{canary}}}"),
+        format!("client_secret: {{ \"{canary}\": x }}"),
+        format!("client_secret: {{ {canary}: 1, {canary}: 2 }}"),
+        format!("client_secret: {{ 'my {canary}': !tag x }}"),
+        format!("client_secret: {{ env: X, {canary}: x }}"),
+        format!("client_secret: !!int {canary}"),
+        format!("client_secret: {{ [{canary}]: x }}"),
+        format!("client_secret: {{\n  {canary}\n  }}"),
+        format!("client_secret: {{ 5: x,\n      {canary}: y }}"),
+        format!("client_secret: {{\n  5: {canary} }}"),
+        format!("client_secret: \"a\n\n  {canary}\""),
+        format!("client_secret: >-\n\n    a\n\n    {canary}"),
+        format!("client_secret:\n  # why\n  - {canary}"),
+        format!("client_secret:\n# why\n    {canary}"),
+        format!("\"client_secre\\x74\":\n    {canary}"),
+        format!("? client_secret\n  : {canary}"),
     ] {
         let text = AZURE.replace("client_secret: { credential: client-secret }", &inline);
         let problems = read(&format!("{text}pipelines: []\n")).unwrap_err();
         let shown =
             format!("{problems} {}", serde_json::to_string(&problems.iter().collect::<Vec<_>>()).unwrap());
         assert!(!shown.contains(canary), "{shown}");
-        assert!(shown.contains("azure.client_secret"), "{shown}");
+        assert!(shown.contains("client_secret"), "{shown}");
     }
+}
+
+#[test]
+fn a_number_as_a_secret_and_a_secret_under_a_misspelt_key_are_not_shown_either() {
+    let number = AZURE.replace("{ credential: client-secret }", "{12345678: }");
+    let problems = read(&format!("{number}pipelines: []\n")).unwrap_err();
+    assert!(problems.to_string().contains("a key must be text; quote it"), "{problems}");
+    assert!(!problems.to_string().contains("12345678"), "{problems}");
+    let misspelt =
+        AZURE.replace("client_secret: { credential: client-secret }", "client_secert: hunter2canary");
+    let problems = read(&format!("{misspelt}pipelines: []\n")).unwrap_err();
+    assert!(problems.to_string().contains("4 |   client_secert [hidden]\n"), "{problems}");
+    assert!(!problems.to_string().contains("canary"), "{problems}");
+    let forgotten =
+        AZURE.replace("client_secret: { credential: client-secret }", "client_secret hunter2canary");
+    let problems = read(&format!("{forgotten}pipelines: []\n")).unwrap_err();
+    assert!(!problems.to_string().contains("canary"), "{problems}");
+}
+
+#[test]
+fn a_place_of_a_secret_that_is_right_hides_nothing_of_the_lines_around_it() {
+    let block = AZURE
+        .replace("{ credential: client-secret }", "\n    credential: client-secret")
+        .replace("rg-data", "[]");
+    let problems = read(&format!("{block}pipelines: []\n")).unwrap_err();
+    assert!(problems.to_string().contains("7 |   resource_group: []\n"), "{problems}");
+    let json =
+        "{ \"azure\": { \"client_secret\": {\n\"env\": \"X\" },\n\"tenant_id\": 5 }, \"pipelines\": [] }";
+    let problems = read(json).unwrap_err();
+    assert!(problems.to_string().contains("3 | \"tenant_id\": 5 }"), "{problems}");
+}
+
+#[test]
+fn the_password_in_an_address_is_not_shown() {
+    for address in [
+        "authority: https://user:hunter2@login.microsoftonline.com",
+        "resource_manager: 'ftp://user:hunter2@host'",
+        "authority: https://user:hun ter2@host",
+        "authority: { https://user:hunter2@host : 1 }",
+        "https://user:hunter2@host: x",
+    ] {
+        let problems = read(&format!("{AZURE}  {address}\npipelines: []\n")).unwrap_err();
+        let shown =
+            format!("{problems} {}", serde_json::to_string(&problems.iter().collect::<Vec<_>>()).unwrap());
+        assert!(!shown.contains("ter2") && shown.contains("[hidden]@"), "{shown}");
+    }
+    let ledger = with_azure("ledger: mysql://user:hunter2@host/d\npipelines: []\n").unwrap_err();
+    assert!(ledger.to_string().contains("'mysql://[hidden]@host/d' is not the place"), "{ledger}");
 }
 
 #[test]
@@ -335,4 +399,43 @@ fn the_schema_knows_every_key_and_refuses_others() {
         assert!(entry["properties"].get(key).is_some(), "{key}");
     }
     assert!(schema["properties"].get("azure").is_some());
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig {
+        cases: 500,
+        failure_persistence: None,
+        ..proptest::prelude::ProptestConfig::default()
+    })]
+
+    #[test]
+    fn a_slip_of_the_editor_near_a_secret_does_not_show_it(
+        form in 0..9_usize,
+        at in 0..1_000_usize,
+        slip in "[{}\\[\\]\"':,&*!|>#\t x-]{1,2}",
+    ) {
+        let canary = "hunter2canary";
+        let inline = [
+            format!("client_secret: {canary}"),
+            format!("client_secret: {{ value: {canary} }}"),
+            format!("client_secret: {{ {canary}: }}"),
+            format!("client_secret: {{\n    env: X,\n    {canary}: }}"),
+            format!("client_secret: [{canary}]"),
+            format!("client_secret: |\n    a\n    {canary}"),
+            format!("client_secret:\n    credential:\n      - {canary}"),
+            format!("client_secret:\n    file: {canary}"),
+            format!("client_secret: \"a\n    {canary}\""),
+        ];
+        let mut text = AZURE.replace("client_secret: { credential: client-secret }", &inline[form]);
+        text.push_str("pipelines:\n  - { name: a, pipeline: [P], schedule: '@dailyy' }\n");
+        let (at, key) = (at % text.len(), text.find("client_secret").unwrap());
+        // Without its name nothing tells that it is one.
+        if !(key..key + "client_secret: ".len()).contains(&at) {
+            text.insert_str(at, &slip);
+            if let Err(problems) = read(&text) {
+                let json = serde_json::to_string(&problems.iter().collect::<Vec<_>>()).unwrap();
+                assert!(!format!("{problems}{json}").contains("2can"), "{text}\nsays\n{problems}");
+            }
+        }
+    }
 }
