@@ -4,7 +4,8 @@
 //! becomes text; everything else keeps its type. Templates are minijinja's, without includes, with a
 //! bound on steps and on size, and an unknown name is an error.
 
-use std::collections::BTreeMap;
+use std::cell::LazyCell;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::LazyLock;
 
 use jiff::Timestamp;
@@ -36,10 +37,15 @@ const NAMES: [&str; 11] = [
     "timezone",
 ];
 
+/// The names that have no value in the first or in the last firing of a calendar.
+const NEIGHBOURS: [&str; 3] = ["previous_time", "next_time", "window_start"];
+
 /// A parameter that cannot be rendered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("parameter {path}: {message}")]
 pub struct TemplateError {
+    /// The parameter.
+    pub name: String,
     /// Where in the parameters: `name`, `name.key` or `name[0]`.
     pub path: String,
     /// What is wrong.
@@ -87,32 +93,78 @@ impl Context<'_> {
             ("pipeline", Value::from(self.pipeline.as_str())),
             ("timezone", Value::from(zone.name())),
         ]);
-        if text.contains("previous_time") {
-            values.insert("previous_time", time(self.calendar.previous_before(self.scheduled_time)));
-        }
-        if text.contains("next_time") {
-            values.insert("next_time", time(self.calendar.next_after(self.scheduled_time)));
-        }
-        if text.contains("window_start") {
-            values.insert("window_start", time(self.calendar.window_start(self.scheduled_time)));
+        for name in NEIGHBOURS.into_iter().filter(|name| text.contains(name)) {
+            let neighbour = match name {
+                "previous_time" => self.calendar.previous_before(self.scheduled_time),
+                "next_time" => self.calendar.next_after(self.scheduled_time),
+                _ => self.calendar.window_start(self.scheduled_time),
+            };
+            values.insert(name, time(neighbour));
         }
         values
+    }
+
+    /// Whether `text` can be rendered, for this firing or for one like it with neighbours on both sides: what
+    /// fails in the first or the last firing only is no mistake of the schedule.
+    fn try_out(&self, text: &str) -> Result<(), String> {
+        let mut values = self.values(text);
+        let Err(error) = expand(text, &values) else { return Ok(()) };
+        let calendar = self.calendar;
+        let alone = || {
+            calendar.previous_before(self.scheduled_time).is_none()
+                && calendar.next_after(self.scheduled_time).is_none()
+        };
+        if NEIGHBOURS.iter().all(|name| values.get(name).is_none_or(|value| !value.is_none())) || alone() {
+            return Err(error);
+        }
+        for value in values.values_mut().filter(|value| value.is_none()) {
+            *value = Value::from(self.scheduled_time.to_string());
+        }
+        expand(text, &values).map(|_| ())
     }
 }
 
 impl Parameters {
-    /// Takes the parameters of an entry, and finds templates that cannot be read.
+    /// Takes the parameters of an entry, and finds templates that cannot be read. What is in `tried` has been
+    /// read for another entry and is not read again.
     ///
     /// # Errors
     /// [`TemplateError`] for the first template with a wrong syntax or an unknown name.
-    pub fn new(values: Map<String, Json>) -> Result<Self, TemplateError> {
-        let parameters = Self { values, literal: Vec::new() };
-        for (name, value) in &parameters.values {
-            walk(value, name, &mut |text, path| {
-                compile(text).map(|()| Json::Null).map_err(|message| TemplateError { path, message })
-            })?;
+    pub fn new(values: Map<String, Json>, tried: &mut Tried) -> Result<Self, TemplateError> {
+        for (name, value) in &values {
+            let read = each(value, &mut |text| {
+                if !tried.read.contains(text) {
+                    compile(text)?;
+                    tried.read.insert(text.to_owned());
+                }
+                Ok(())
+            });
+            read.map_err(|misfit| misfit.of(name))?;
         }
-        Ok(parameters)
+        Ok(Self { values, literal: Vec::new() })
+    }
+
+    /// Renders the templates for a firing, only to find the parameters for which that cannot be done. What is
+    /// in `tried` has been rendered for another entry of that zone and is not rendered again.
+    pub fn try_out<'a>(
+        &self,
+        zone: &Zone,
+        tried: &mut Tried,
+        context: impl FnOnce() -> Context<'a>,
+    ) -> Vec<TemplateError> {
+        let context = LazyCell::new(context);
+        let mut errors = Vec::new();
+        for (name, value) in &self.values {
+            let rendered = each(value, &mut |text| {
+                if !tried.holds(zone, text) {
+                    context.try_out(text)?;
+                    tried.add(zone, text);
+                }
+                Ok(())
+            });
+            errors.extend(rendered.err().map(|misfit| misfit.of(name)));
+        }
+        errors
     }
 
     /// Their names.
@@ -120,18 +172,14 @@ impl Parameters {
         self.values.keys().map(String::as_str)
     }
 
-    /// Whether any of them holds a template.
+    /// Whether any of them asks for what the first or the last firing does not have.
     #[must_use]
-    pub fn has_templates(&self) -> bool {
-        fn holds(value: &Json) -> bool {
-            match value {
-                Json::String(text) => is_template(text),
-                Json::Array(items) => items.iter().any(holds),
-                Json::Object(fields) => fields.values().any(holds),
-                _ => false,
-            }
-        }
-        self.values.values().any(holds)
+    pub fn ask_for_neighbours(&self) -> bool {
+        let asks = |text: &str| match NEIGHBOURS.iter().any(|name| text.contains(name)) {
+            true => Err(String::new()),
+            false => Ok(()),
+        };
+        self.values.values().any(|value| each(value, &mut |text| asks(text)).is_err())
     }
 
     /// The same with other values joined to them or in their place; those are values to the letter.
@@ -153,9 +201,8 @@ impl Parameters {
             let value = if self.literal.contains(name) {
                 value.clone()
             } else {
-                walk(value, name, &mut |text, path| {
-                    expand(text, context).map_err(|message| TemplateError { path, message })
-                })?
+                walk(value, &mut |text| expand(text, &context.values(text)))
+                    .map_err(|misfit| misfit.of(name))?
             };
             rendered.insert(name.clone(), value);
         }
@@ -167,29 +214,84 @@ fn is_template(text: &str) -> bool {
     text.contains("{{") || text.contains("{%") || text.contains("{#")
 }
 
+/// Templates that need no second look: large schedules hold the same ones many times.
+#[derive(Debug, Default)]
+pub struct Tried {
+    /// Those that could be read.
+    read: HashSet<String>,
+    /// Those that could be rendered, by the zone of their entry.
+    rendered: HashMap<String, HashSet<String>>,
+}
+
+impl Tried {
+    fn holds(&self, zone: &Zone, text: &str) -> bool {
+        self.rendered.get(zone.name()).is_some_and(|texts| texts.contains(text))
+    }
+
+    fn add(&mut self, zone: &Zone, text: &str) {
+        // What asks for the names of its entry says nothing about another's.
+        if !text.contains("entry") && !text.contains("pipeline") {
+            self.rendered.entry(zone.name().to_owned()).or_default().insert(text.to_owned());
+        }
+    }
+}
+
+/// A template that is wrong, with its place within its parameter.
+struct Misfit {
+    place: String,
+    message: String,
+}
+
+impl Misfit {
+    fn under(self, place: &str) -> Self {
+        Self { place: format!("{place}{}", self.place), ..self }
+    }
+
+    fn of(self, name: &str) -> TemplateError {
+        let path = format!("{name}{}", self.place);
+        TemplateError { name: name.to_owned(), path, message: self.message }
+    }
+}
+
+/// Looks at every template in a value.
+fn each(value: &Json, look: &mut impl FnMut(&str) -> Result<(), String>) -> Result<(), Misfit> {
+    match value {
+        Json::String(text) if is_template(text) => {
+            look(text).map_err(|message| Misfit { place: String::new(), message })
+        }
+        Json::Array(items) => items.iter().enumerate().try_for_each(|(index, item)| {
+            each(item, look).map_err(|misfit| misfit.under(&format!("[{index}]")))
+        }),
+        Json::Object(fields) => fields.iter().try_for_each(|(key, field)| {
+            each(field, look).map_err(|misfit| misfit.under(&format!(".{key}")))
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// Rebuilds a value with every template in it replaced.
-fn walk(
-    value: &Json,
-    path: &str,
-    replace: &mut impl FnMut(&str, String) -> Result<Json, TemplateError>,
-) -> Result<Json, TemplateError> {
+fn walk(value: &Json, replace: &mut impl FnMut(&str) -> Result<Json, String>) -> Result<Json, Misfit> {
     Ok(match value {
-        Json::String(text) if is_template(text) => replace(text, path.to_owned())?,
+        Json::String(text) if is_template(text) => {
+            replace(text).map_err(|message| Misfit { place: String::new(), message })?
+        }
         Json::Array(items) => items
             .iter()
             .enumerate()
-            .map(|(index, item)| walk(item, &format!("{path}[{index}]"), replace))
+            .map(|(index, item)| walk(item, replace).map_err(|misfit| misfit.under(&format!("[{index}]"))))
             .collect::<Result<_, _>>()?,
         Json::Object(fields) => Json::Object(
             fields
                 .iter()
-                .map(|(key, field)| Ok((key.clone(), walk(field, &format!("{path}.{key}"), replace)?)))
+                .map(|(key, field)| {
+                    let field = walk(field, replace).map_err(|misfit| misfit.under(&format!(".{key}")))?;
+                    Ok((key.clone(), field))
+                })
                 .collect::<Result<_, _>>()?,
         ),
         other => other.clone(),
     })
 }
-
 /// The expression of a text that is exactly one `{{ … }}`.
 fn lone_expression(text: &str) -> Option<&str> {
     let inner = text.strip_prefix("{{")?.strip_suffix("}}")?;
@@ -210,8 +312,7 @@ fn compile(text: &str) -> Result<(), String> {
     }
 }
 
-fn expand(text: &str, context: &Context<'_>) -> Result<Json, String> {
-    let values = context.values(text);
+fn expand(text: &str, values: &BTreeMap<&'static str, Value>) -> Result<Json, String> {
     let value = match lone_expression(text) {
         Some(expression) => {
             let value = ENVIRONMENT
@@ -359,7 +460,7 @@ mod tests {
             calendar: &calendar,
         };
         let Json::Object(values) = values else { panic!("an object") };
-        let text = Parameters::new(values)?.render(&context)?;
+        let text = Parameters::new(values, &mut Tried::default())?.render(&context)?;
         Ok(serde_json::from_str(&text).unwrap())
     }
 
@@ -447,7 +548,7 @@ mod tests {
 
     #[test]
     fn values_of_a_manual_firing_are_never_templates() {
-        let base = Parameters::new(Map::new()).unwrap();
+        let base = Parameters::new(Map::new(), &mut Tried::default()).unwrap();
         let extra = json!({"a": "{{ entry }}"}).as_object().unwrap().clone();
         assert!(base.overlay(extra).literal.contains(&"a".to_owned()));
     }

@@ -4,7 +4,6 @@ use clap::Args;
 
 use super::{Format, Outside, When, complain, print, print_json, table, unknown_entry};
 use crate::daemon::Exit;
-use crate::daemon::schedule_file;
 use crate::event::chain;
 use crate::ledger::{HistoryFilter, HistoryRow, SqliteLedger, State};
 use crate::schedule::Zone;
@@ -29,7 +28,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(outside: &Outside, arguments: &Arguments) -> Exit {
-    let loaded = schedule_file::load(&outside.config, &outside.environment);
+    let loaded = outside.read();
     let path = outside.ledger(&loaded);
     let entries = loaded.map(|loaded| loaded.settings.entries).unwrap_or_default();
     let named = arguments.name.as_deref();

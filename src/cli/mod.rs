@@ -102,9 +102,14 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, clock: Arc<dyn Clock>
 }
 
 impl Outside {
+    /// The schedule file, or what is wrong with it.
+    fn read(&self) -> Result<Loaded, Rejection> {
+        schedule_file::load(&self.config, &self.environment, self.clock.now().wall)
+    }
+
     /// The schedule file, or what is wrong with it, said on standard error.
     fn load(&self) -> Result<Loaded, Exit> {
-        schedule_file::load(&self.config, &self.environment).map_err(|rejection| {
+        self.read().map_err(|rejection| {
             complain(&rejection.message);
             Exit::Config
         })

@@ -5,6 +5,7 @@ use std::any::TypeId;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::problem::Found;
@@ -21,6 +22,8 @@ pub(super) struct Collector<'a> {
     /// places.
     noted: HashSet<String>,
     environment: &'a dyn Fn(&str) -> Option<String>,
+    /// When templates are tried out, if they are.
+    now: Option<Timestamp>,
     keys: HashMap<TypeId, Rc<[String]>>,
     zones: HashMap<String, Result<Zone, String>>,
     crons: HashMap<String, Result<Cron, String>>,
@@ -36,11 +39,12 @@ pub(super) fn join(path: &str, key: &str) -> String {
 }
 
 impl<'a> Collector<'a> {
-    pub(super) fn new(environment: &'a dyn Fn(&str) -> Option<String>) -> Self {
+    pub(super) fn new(environment: &'a dyn Fn(&str) -> Option<String>, now: Option<Timestamp>) -> Self {
         Self {
             found: Vec::new(),
             noted: HashSet::new(),
             environment,
+            now,
             keys: HashMap::new(),
             zones: HashMap::new(),
             crons: HashMap::new(),
@@ -49,6 +53,11 @@ impl<'a> Collector<'a> {
 
     pub(super) fn environment(&self, name: &str) -> Option<String> {
         (self.environment)(name)
+    }
+
+    /// The time from which on templates are tried out, if they are.
+    pub(super) fn now(&self) -> Option<Timestamp> {
+        self.now
     }
 
     /// Notes something that is wrong.

@@ -1,19 +1,23 @@
 //! The entries: `defaults:` and `pipelines:`, merged key by key, with unique names.
 
+use std::cell::LazyCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::collect::{Collector, join};
 use super::problem::Found;
 use super::value::{Moment, duration_within};
 use super::{Entry, Missed, OnUnknown, Policy, calendar, raw};
-use crate::ids::{EntryName, Factory, FactoryName, PipelineName, ResourceGroup, SubscriptionId};
+use crate::ids::{
+    EntryName, Factory, FactoryName, FiringId, Nominal, PipelineName, ResourceGroup, SubscriptionId,
+};
 use crate::retry::RetryPolicy;
 use crate::schedule::{DstGap, DstOverlap, Zone};
-use crate::template::Parameters;
+use crate::template::{Parameters, TemplateError, Tried};
 
 /// Data Factory's own limit of parameters of a pipeline (service limits page).
 const MOST_PARAMETERS: usize = 50;
@@ -214,6 +218,7 @@ pub(super) fn entries(
 struct Shared {
     policies: Vec<(PolicyKeys, Arc<Policy>)>,
     no_parameters: Arc<Parameters>,
+    tried: Tried,
 }
 
 impl Shared {
@@ -249,12 +254,13 @@ fn entry(
     let mut keys = keys(collector, path, raw);
     let calendar = schedule.and_then(|value| calendar::read(collector, path, value, &keys, defaults));
     let factory = factory(collector, path, &mut keys, defaults, place);
-    let parameters = parameters(collector, path, keys.parameters, defaults, shared);
+    let inherited = inherited(&keys.parameters, defaults);
+    let parameters = parameters(collector, path, keys.parameters, defaults, &inherited, shared);
     let policy = keys.policy.or(&defaults.policy);
     if policy.max.is_some_and(|max| max < policy.initial.unwrap_or(RetryPolicy::default().initial)) {
         collector.wrong(&join(path, "retry"), "max", "must not be shorter than `initial`");
     }
-    Some(Entry {
+    let entry = Entry {
         name: name?,
         pipeline: pipeline?,
         factory: factory?,
@@ -262,7 +268,32 @@ fn entry(
         calendar: Arc::new(calendar?),
         parameters: parameters?,
         policy: shared.policy(policy),
-    })
+    };
+    if let Some(now) = collector.now().filter(|_| entry.enabled) {
+        try_out(collector, path, &entry, &inherited, now, shared);
+    }
+    Some(entry)
+}
+
+/// Renders the templates of an entry as its next firing would, or, with no nominal time left, as one by hand.
+fn try_out(
+    collector: &mut Collector<'_>,
+    path: &str,
+    entry: &Entry,
+    inherited: &[&str],
+    now: Timestamp,
+    shared: &mut Shared,
+) {
+    let now = Nominal::at_or_before(now);
+    let next = LazyCell::new(|| entry.calendar.next_after(now).unwrap_or(now));
+    let errors = entry.parameters.try_out(entry.calendar.zone(), &mut shared.tried, || {
+        let firing = FiringId::scheduled(&entry.factory, &entry.name, *next);
+        entry.context(firing, *next, entry.calendar.due_time(&entry.name, *next))
+    });
+    for error in errors {
+        let message = format!("cannot be rendered, for example at {}: {}", *next, error.message);
+        wrong_parameter(collector, path, inherited, &error, message);
+    }
 }
 
 /// The pipeline's name with everything that an entry's name may not hold replaced.
@@ -312,12 +343,33 @@ fn factory(
     Some(Factory { subscription: subscription?, resource_group: group?, name: name? })
 }
 
+/// The names of the parameters that an entry has from the defaults.
+fn inherited<'a>(own: &Map<String, Value>, defaults: &'a Keys) -> Vec<&'a str> {
+    defaults.parameters.keys().map(String::as_str).filter(|name| !own.contains_key(*name)).collect()
+}
+
+/// Notes a wrong parameter where it stands, a default once.
+fn wrong_parameter(
+    collector: &mut Collector<'_>,
+    path: &str,
+    inherited: &[&str],
+    error: &TemplateError,
+    message: String,
+) {
+    let owner = if inherited.contains(&error.name.as_str()) { "defaults" } else { path };
+    let place = join(&join(owner, "parameters"), &error.path);
+    if !collector.is_noted(&place) {
+        collector.note(Found::value(place, message));
+    }
+}
+
 fn parameters(
     collector: &mut Collector<'_>,
     path: &str,
     own: Map<String, Value>,
     defaults: &Keys,
-    shared: &Shared,
+    inherited: &[&str],
+    shared: &mut Shared,
 ) -> Option<Arc<Parameters>> {
     if own.is_empty() && defaults.parameters.is_empty() {
         return Some(Arc::clone(&shared.no_parameters));
@@ -332,15 +384,10 @@ fn parameters(
         );
         return None;
     }
-    match Parameters::new(values) {
+    match Parameters::new(values, &mut shared.tried) {
         Ok(parameters) => Some(Arc::new(parameters)),
         Err(error) => {
-            let place = join(&join(path, "parameters"), &error.path);
-            let inherited = defaults.parameters.keys().any(|key| error.path.starts_with(key.as_str()));
-            let place = if inherited { join("defaults.parameters", &error.path) } else { place };
-            if !collector.is_noted(&place) {
-                collector.note(Found::value(place, error.message));
-            }
+            wrong_parameter(collector, path, inherited, &error, error.message.clone());
             None
         }
     }

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::collect::{Collector, kind};
@@ -16,14 +17,36 @@ use crate::ids::{FactoryName, ResourceGroup, SubscriptionId};
 const TENANT_HINT: &str = "it is the directory (tenant) ID of the app registration";
 const CLIENT_HINT: &str = "it is the application (client) ID of the app registration";
 
-/// Reads a schedule file. `environment` is asked for the trusted host only; no secret is opened.
+type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// Reads a schedule file at the time `now`: the templates of each entry must be renderable for its next nominal
+/// time. `environment` is asked for the trusted host only; no secret is opened.
 ///
 /// # Errors
 /// [`Problems`]: everything that is wrong with it.
 pub fn load(
     text: &[u8],
     file: &str,
-    environment: &dyn Fn(&str) -> Option<String>,
+    environment: Environment<'_>,
+    now: Timestamp,
+) -> Result<Settings, Problems> {
+    read(text, file, environment, Some(now))
+}
+
+/// Reads a schedule that was accepted before. Its templates are not tried out: what was good when it was
+/// accepted is not refused for what they would say today.
+///
+/// # Errors
+/// [`Problems`]: everything that is wrong with it.
+pub fn load_accepted(text: &[u8], file: &str, environment: Environment<'_>) -> Result<Settings, Problems> {
+    read(text, file, environment, None)
+}
+
+fn read(
+    text: &[u8],
+    file: &str,
+    environment: Environment<'_>,
+    now: Option<Timestamp>,
 ) -> Result<Settings, Problems> {
     let text = match readable(text) {
         Ok(text) => text,
@@ -36,7 +59,7 @@ pub fn load(
         Ok(tree) => tree,
         Err(error) => return Err(Problems::locate(file, text, vec![Found::text(error.at, error.message)])),
     };
-    let mut collector = Collector::new(environment);
+    let mut collector = Collector::new(environment, now);
     let settings = settings(&mut collector, tree);
     match settings {
         Some(settings) if collector.count() == 0 => Ok(settings),

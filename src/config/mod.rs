@@ -28,7 +28,7 @@ use crate::schedule::Calendar;
 use crate::template::{Context, Parameters};
 
 pub use endpoint::{Endpoint, TRUST_HOST};
-pub use load::{ledger_hint, load};
+pub use load::{ledger_hint, load, load_accepted};
 pub use problem::{Problem, Problems};
 pub use raw::{schema, value};
 pub use value::{Moment, duration};

@@ -40,14 +40,15 @@ pub(super) fn say_failed(outside: &Outside, what: &str, error: &dyn std::error::
 
 /// Reads the schedule, takes the lock and opens the ledger.
 pub(super) async fn begin(outside: &Outside) -> Result<Begun, Exit> {
-    let (loaded, rejected) = match schedule_file::load(&outside.config, &outside.environment) {
-        Ok(loaded) => (Some(loaded), None),
-        Err(rejection) if outside.strict => {
-            (outside.announce)(&rejection.event("nothing runs (--strict)"));
-            return Err(Exit::Config);
-        }
-        Err(rejection) => (None, Some(rejection)),
-    };
+    let (loaded, rejected) =
+        match schedule_file::load(&outside.config, &outside.environment, outside.clock.now().wall) {
+            Ok(loaded) => (Some(loaded), None),
+            Err(rejection) if outside.strict => {
+                (outside.announce)(&rejection.event("nothing runs (--strict)"));
+                return Err(Exit::Config);
+            }
+            Err(rejection) => (None, Some(rejection)),
+        };
     let path = ledger_of(loaded.as_ref(), rejected.as_ref(), outside);
     // A wrong file on a host that never ran a schedule must not leave an empty ledger behind.
     if let Some(rejection) = &rejected
@@ -79,7 +80,7 @@ fn ledger_of(loaded: Option<&Loaded>, rejected: Option<&Rejection>, outside: &Ou
 fn last_good(outside: &Outside, snapshot: &Snapshot, rejected: Option<&Rejection>) -> Result<Loaded, Exit> {
     let parsed = snapshot.schedule.as_ref().map(|(version, text)| {
         let file = format!("schedule version {}", version.chars().take(12).collect::<String>());
-        schedule_file::parse(text.as_bytes(), &file, &outside.environment)
+        schedule_file::accepted(text.as_bytes(), &file, &outside.environment)
     });
     let (instead, result) = match parsed {
         Some(Ok(loaded)) => ("the last good schedule runs instead", Ok(loaded)),

@@ -48,10 +48,10 @@ impl Daemon {
         }
         self.reloads.under_way = true;
         let (path, environment) = (self.outside.config.clone(), Arc::clone(&self.outside.environment));
-        let done = self.reloads.done.clone();
+        let (done, now) = (self.reloads.done.clone(), self.outside.clock.now().wall);
         self.tasks.blocking(move || {
             // Nobody listens any more once the daemon has drained.
-            let _ = done.send(Box::new(schedule_file::load(&path, &environment)));
+            let _ = done.send(Box::new(schedule_file::load(&path, &environment, now)));
         });
     }
 

@@ -3,6 +3,8 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
+
 use crate::azure::Environment;
 use crate::config::{self, Problems, Settings};
 use crate::engine::Schedule;
@@ -96,22 +98,27 @@ pub fn read(path: &Path) -> Result<Vec<u8>, String> {
     Ok(text)
 }
 
-/// Reads and validates a schedule file.
+/// Reads and validates a schedule file, at the time `now`.
 ///
 /// # Errors
 /// [`Rejection`], with everything that is wrong.
-pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Rejection> {
+pub fn load(path: &Path, environment: &Environment, now: Timestamp) -> Result<Loaded, Rejection> {
     let text = read(path).map_err(|message| Rejection::unreadable(path, message))?;
-    parse(&text, &path.display().to_string(), environment)
+    let look_up = |name: &str| environment(name);
+    of(&text, config::load(&text, &path.display().to_string(), &look_up, now))
 }
 
-/// Validates the text of a schedule file.
+/// Validates the text of a schedule that was in force before.
 ///
 /// # Errors
 /// [`Rejection`], with everything that is wrong.
-pub fn parse(text: &[u8], file: &str, environment: &Environment) -> Result<Loaded, Rejection> {
+pub fn accepted(text: &[u8], file: &str, environment: &Environment) -> Result<Loaded, Rejection> {
     let look_up = |name: &str| environment(name);
-    match config::load(text, file, &look_up) {
+    of(text, config::load_accepted(text, file, &look_up))
+}
+
+fn of(text: &[u8], read: Result<Settings, Problems>) -> Result<Loaded, Rejection> {
+    match read {
         Ok(settings) => {
             let schedule = Schedule {
                 version: version(text).into(),

@@ -89,6 +89,23 @@ fn a_large_file_that_is_wrong_in_each_entry_is_told_in_full_by_check_and_in_part
 }
 
 #[test]
+fn a_template_that_only_the_first_firing_cannot_render_is_a_warning() {
+    let place = Place::new();
+    place.write(
+        "pipelines:
+  - name: a
+    pipeline: P
+    schedule: { cron: '@daily', start: 2200-01-01 }
+    parameters: { from: \"{{ previous_time | date('%F') }}\" }
+",
+    );
+    let check = place.run(&["check"]);
+    assert_eq!(check.status.code(), Some(0), "{}", errors(&check));
+    let wanted = "warning: 'a' will be rejected at 2200-01-01T00:00:00Z, with no nominal time on one side";
+    assert!(errors(&check).contains(wanted), "{}", errors(&check));
+}
+
+#[test]
 fn files_that_cannot_be_read() {
     let place = Place::new();
     let missing = place.run(&["check", "-c", "/no/such/schedule.yaml"]);

@@ -185,6 +185,27 @@ fn a_broken_file_leaves_the_old_schedule_running_also_across_a_restart() {
 }
 
 #[test]
+fn a_schedule_that_was_accepted_still_runs_after_a_restart_when_its_template_fails_by_now() {
+    let (place, turn) = (Place::new(), in_seconds(4));
+    let entry = |template: &str| {
+        format!(
+            "pipelines:\n  - {{ name: a, pipeline: A, schedule: {{ every: 1s }}, parameters: {{ p: \"{template}\" }} }}\n"
+        )
+    };
+    place.write(&entry(&format!("{{{{ 1 if scheduled_time < '{turn}' else entry | date('%F') }}}}")));
+    let daemon = place.daemon();
+    place.write(&entry("{{ entry | date('%F') }}"));
+    let rejected = daemon.reload();
+    assert_eq!(rejected["event"], "schedule.rejected", "{rejected}");
+    assert!(rejected["error_message"].as_str().unwrap().contains("cannot be rendered"), "{rejected}");
+    daemon.wait_for("firing.rejected", |event| event["reason"] == "template");
+    daemon.stop();
+    let again = place.daemon();
+    again.wait_for("schedule.rejected", |event| event["message"].as_str().unwrap().contains("last good"));
+    again.wait_for("firing.rejected", |event| event["reason"] == "template");
+}
+
+#[test]
 fn a_broken_first_file_ends_the_daemon_with_78_and_leaves_no_ledger() {
     let place = Place::new();
     place.write("pipelines: nonsense\n");

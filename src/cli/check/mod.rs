@@ -9,11 +9,11 @@ use serde::Serialize;
 
 use super::{Format, Outside, complain, print, print_json};
 use crate::azure::Client;
-use crate::config::Problem;
+use crate::config::{Entry, Problem};
 use crate::daemon::Exit;
-use crate::daemon::schedule_file::{self, Loaded, Rejection};
+use crate::daemon::schedule_file::{Loaded, Rejection};
 use crate::event::chain;
-use crate::ids::Nominal;
+use crate::ids::{FiringId, Nominal};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -44,7 +44,7 @@ struct Report {
 
 pub(super) fn run(outside: &Outside, arguments: &Arguments) -> Exit {
     let file = outside.config.display().to_string();
-    let loaded = schedule_file::load(&outside.config, &outside.environment).and_then(|loaded| {
+    let loaded = outside.read().and_then(|loaded| {
         // What the file names beside secrets must be usable too, or the daemon would refuse it.
         let client = outside.client(&loaded, Arc::new(|_| ()));
         client.map(|client| (loaded, client)).map_err(|error| Rejection::of(&outside.config, &chain(&error)))
@@ -96,13 +96,29 @@ fn wrong(arguments: &Arguments, file: String, rejection: &Rejection) {
     }
 }
 
+/// Whether the next firing of an entry will be rejected, since it is the first or the last of its calendar and
+/// asks for what is before or after it.
+fn without_neighbour(entry: &Entry, next: Nominal) -> Option<String> {
+    let calendar = &entry.calendar;
+    let has_both = || calendar.previous_before(next).is_some() && calendar.next_after(next).is_some();
+    if !entry.parameters.ask_for_neighbours() || has_both() {
+        return None;
+    }
+    let firing = FiringId::scheduled(&entry.factory, &entry.name, next);
+    let context = entry.context(firing, next, calendar.due_time(&entry.name, next));
+    let error = entry.parameters.render(&context).err()?;
+    Some(format!("'{}' will be rejected at {next}, with no nominal time on one side: {error}", entry.name))
+}
+
 /// What is allowed and yet hardly meant.
 fn warnings(outside: &Outside, loaded: &Loaded) -> Vec<String> {
     let now = Nominal::at_or_before(outside.clock.now().wall);
     let entries = loaded.settings.entries.iter().filter(|entry| entry.enabled);
-    let silent = entries.filter(|entry| entry.calendar.next_after(now).is_none());
-    let mut warnings: Vec<String> = silent
-        .map(|entry| format!("'{}' has no nominal time left; it never fires again", entry.name))
+    let mut warnings: Vec<String> = entries
+        .filter_map(|entry| match entry.calendar.next_after(now) {
+            None => Some(format!("'{}' has no nominal time left; it never fires again", entry.name)),
+            Some(next) => without_neighbour(entry, next),
+        })
         .collect();
     if loaded.settings.entries.is_empty() {
         warnings.push("there are no entries; nothing will ever be started".to_owned());
