@@ -280,10 +280,22 @@ pub(crate) fn results(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// The whole second that is `seconds` from now, as the schedule writes it.
+/// The first whole second that is at least `seconds` from now, as the schedule writes it.
 pub(crate) fn in_seconds(seconds: i64) -> jiff::Timestamp {
-    let now = jiff::Timestamp::from_second(now().as_second()).unwrap();
-    now + jiff::SignedDuration::from_secs(seconds)
+    whole_second_after(now(), seconds)
+}
+
+fn whole_second_after(now: jiff::Timestamp, seconds: i64) -> jiff::Timestamp {
+    let begun = i64::from(now.subsec_nanosecond() > 0);
+    jiff::Timestamp::from_second(now.as_second() + begun + seconds).unwrap()
+}
+
+#[test]
+fn a_time_some_seconds_away_is_never_nearer_than_that() {
+    let after = |now: &str, seconds| whole_second_after(now.parse().unwrap(), seconds).to_string();
+    assert_eq!(after("2026-11-24T04:00:00Z", 2), "2026-11-24T04:00:02Z");
+    assert_eq!(after("2026-11-24T04:00:00.999Z", 2), "2026-11-24T04:00:03Z");
+    assert_eq!(after("2026-11-24T04:00:00.001Z", -30), "2026-11-24T03:59:31Z");
 }
 
 /// The wall clock.
