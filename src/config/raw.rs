@@ -65,7 +65,7 @@ fn in_words(error: &str) -> String {
         return "aliases (*name) repeat so much that the file is refused".to_owned();
     }
     if error.contains("recursion limit") {
-        return "the file is nested too deeply".to_owned();
+        return "the file is nested too deeply, or an alias (*name) stands within what it names".to_owned();
     }
     if error.contains("found character that cannot start any token") {
         return "found a character that cannot stand here; indentation is by spaces, not tabs".to_owned();

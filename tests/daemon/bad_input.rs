@@ -32,7 +32,12 @@ fn files_that_are_no_schedule() {
     assert!(said(b"a: \"\0\"\n").contains("NUL byte"));
     assert!(said(b"\x89PNG\r\n\x1a\n\0\0").contains("not UTF-8"));
     assert!(said("x".repeat(50 * 1024 * 1024)).contains("larger than 32 MiB"));
-    assert!(said("a: &a [*a]\n").contains("schedule.yaml"));
+    let endless = said("a: &a [*a]\n");
+    assert!(
+        endless.contains("schedule.yaml:1:4: ")
+            && endless.contains("an alias (*name) stands within what it names"),
+        "{endless}"
+    );
     let mut bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
     for level in 1..30 {
         let before = format!("*a{}", level - 1);
@@ -50,8 +55,7 @@ fn values_that_are_wrong() {
     assert!(said_of("parameters: { a: 1, a: 2 }").contains("stands twice"));
     assert!(said_of("enabled: 'yes'").contains("expected a boolean"));
     assert!(said_of("retries: 3").contains("did you mean `retry`?"));
-    let never = said_of("x: 1").len();
-    assert!(never > 0);
+    assert!(said_of("x: 1").contains("unknown key `x`\n"));
     let place = Place::new();
     let text =
         format!("{}pipelines:\n  - {{ name: a, pipeline: P, schedule: '0 0 31 2 *' }}\n", place.azure());
