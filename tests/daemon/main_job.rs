@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use azure_sim::RepeatedId;
 use rustix::process::Signal;
 
 use crate::process::{LIMIT, Place, SECRET, of};
@@ -162,6 +163,22 @@ fn a_second_signal_ends_it_at_once_and_the_next_start_finds_the_run() {
     assert_eq!(of(&ended.events, "daemon.stopped")[0]["open_firings"], 1);
     let rows = place.history();
     assert_eq!(rows.iter().filter(|row| row["state"] == "unknown").count(), 1, "{rows:?}");
+    let firing = rows.iter().find(|row| row["state"] == "unknown").unwrap()["firing_id"].clone();
+    let runs = |place: &Place| {
+        place.sim.runs().iter().filter(|run| run.request_id.as_deref() == firing.as_str()).count()
+    };
+    assert_eq!(runs(&place), 1, "the call had started a run");
+    place.sim.set(|switches| {
+        switches.create_run_delay_ms = 0;
+        switches.repeated_id = RepeatedId::NewRun;
+    });
+    let again = place.daemon();
+    let adopted = again.wait_for("run.adopted", |event| event["firing_id"] == firing);
+    assert_eq!(adopted["run_id"], firing);
+    again.stop();
+    assert_eq!(runs(&place), 1, "it is not sent again");
+    let row = place.history().into_iter().find(|row| row["firing_id"] == firing).unwrap();
+    assert_eq!(row["state"], "accepted");
 }
 
 #[test]

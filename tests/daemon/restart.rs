@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 
-use azure_sim::{Effect, Fault, Operation};
+use azure_sim::{Effect, Fault, Operation, RepeatedId};
 use jiff::Timestamp;
 use serde_json::Value;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _};
 
 use crate::process::{LIMIT, Place, in_seconds, now, of};
 
@@ -56,6 +58,8 @@ fn clean_stops_and_starts_around_nominal_times_lose_and_repeat_nothing() {
 #[test]
 fn a_power_cut_at_any_time_loses_and_repeats_nothing() {
     let place = Place::new();
+    // Whatever is sent a second time without a look shows as a second run.
+    place.sim.set(|switches| switches.repeated_id = RepeatedId::NewRun);
     place.write(TICK);
     // The first answer teaches that the factory takes our id.
     let daemon = place.daemon();
@@ -205,7 +209,7 @@ fn a_restart_while_an_answer_is_lost_goes_on_looking() {
 }
 
 #[test]
-fn a_ledger_of_a_newer_version_or_no_ledger_at_all_is_refused() {
+fn a_file_that_is_no_ledger_is_refused() {
     let place = Place::new();
     place.write("pipelines: []\n");
     std::fs::write(place.path("ledger.db"), b"this is no database, but it is long enough to look like one")
@@ -213,4 +217,30 @@ fn a_ledger_of_a_newer_version_or_no_ledger_at_all_is_refused() {
     let refused = place.run(&["run"]);
     assert_eq!(refused.status.code(), Some(69));
     assert!(crate::process::results(&refused).contains("the ledger cannot be used"));
+}
+
+#[test]
+fn a_ledger_that_a_newer_version_has_written_is_refused_and_left_as_it_is() {
+    let place = Place::new();
+    place.write("pipelines: []\n");
+    place.daemon().stop();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let sql = |sql: &'static str| {
+        runtime.block_on(async {
+            let options = SqliteConnectOptions::new().filename(place.path("ledger.db"));
+            let mut connection = options.connect().await.unwrap();
+            let rows: i64 = sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap();
+            connection.close().await.unwrap();
+            rows
+        })
+    };
+    let added =
+        sql("INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+                     VALUES (9999, 'of a later release', TRUE, x'00', 0) RETURNING version");
+    assert_eq!(added, 9_999);
+    let refused = place.run(&["run"]);
+    assert_eq!(refused.status.code(), Some(69));
+    let said = crate::process::results(&refused);
+    assert!(said.contains("ledger.failed") && said.contains("newer version"), "{said}");
+    assert_eq!(sql("SELECT count(*) FROM _sqlx_migrations WHERE version = 9999"), 1);
 }

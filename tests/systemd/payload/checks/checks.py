@@ -193,6 +193,8 @@ def a_bad_edit_fails_the_reload_visibly_and_the_old_schedule_goes_on():
 
 
 def after_kill_9_systemd_restarts_it_and_nothing_is_lost_or_doubled():
+    # Whatever is sent a second time without a look shows as a second run.
+    sim("switches", {"repeated_id": "new_run"})
     before = int(show("NRestarts"))
     for _ in range(2):
         count = len(runs())
