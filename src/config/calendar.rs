@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::collect::{Collector, join, kind};
-use super::entry::Keys;
+use super::keys::Keys;
 use super::raw;
 use super::value::{Moment, duration};
 use crate::ids::Nominal;

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::collect::{Collector, kind};
 use super::endpoint::{Endpoint, Service, TRUST_HOST, audience, studio};
 use super::entry::{self, Place};
+use super::keys;
 use super::problem::{Found, Problems};
 use super::value::duration_within;
 use super::{Azure, Credential, Daemon, SecretSource, Settings, TokenEndpoint, raw};
@@ -141,8 +142,8 @@ fn settings(collector: &mut Collector<'_>, tree: Value) -> Option<Settings> {
         None => Some(Daemon::default()),
     };
     let defaults = match file.defaults {
-        Some(value) => collector.section("defaults", value).map(|raw| entry::defaults(collector, raw)),
-        None => Some(entry::Keys::default()),
+        Some(value) => collector.section("defaults", value).map(|raw| keys::defaults(collector, raw)),
+        None => Some(keys::Keys::default()),
     };
     let list = collector.required("", "pipelines", file.pipelines, "list what is to be started, and when");
     // What the azure block lacks is said there, not again for each entry.

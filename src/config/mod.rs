@@ -4,6 +4,7 @@ mod calendar;
 mod collect;
 mod endpoint;
 mod entry;
+mod keys;
 mod load;
 mod position;
 mod problem;

@@ -4,7 +4,14 @@ use std::collections::HashMap;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
-use super::shown::is_secret;
+/// Words at whose end a key's values are never shown.
+pub(super) const SECRET_KEYS: [&str; 5] = ["secret", "certificate", "password", "token", "key"];
+
+/// Whether the values of a key are never shown.
+pub(super) fn is_secret(key: &str) -> bool {
+    let lower = key.to_ascii_lowercase();
+    SECRET_KEYS.iter().any(|secret| lower.ends_with(secret))
+}
 
 /// What is being read, on the way from the top to here.
 enum Level {

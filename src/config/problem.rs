@@ -5,7 +5,8 @@ use std::fmt;
 use serde::Serialize;
 
 use super::position::Positions;
-use super::shown::{Lines, is_secret, without_credentials};
+use super::position::is_secret;
+use super::shown::{Lines, without_credentials};
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -12,7 +12,7 @@ use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, MapAccess
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
 
-use super::shown::is_secret;
+use super::position::is_secret;
 
 /// Stands before what is said here, to tell it from what serde_yaml puts in front of it: a path of keys, one
 /// of which may be a secret.

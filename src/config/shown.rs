@@ -2,19 +2,11 @@
 
 use std::borrow::Cow;
 
-use super::position::Secret;
+use super::position::{SECRET_KEYS, Secret, is_secret};
 
-/// Words at whose end a key's values are never shown.
-const SECRET_KEYS: [&str; 5] = ["secret", "certificate", "password", "token", "key"];
 /// The longest line that is shown, in characters.
 const LONGEST: usize = 160;
 const HIDDEN: &str = "[hidden]";
-
-/// Whether the values of a key are never shown.
-pub(super) fn is_secret(key: &str) -> bool {
-    let lower = key.to_ascii_lowercase();
-    SECRET_KEYS.iter().any(|secret| lower.ends_with(secret))
-}
 
 /// A text without the user and the password of an address: what stands between `//` and `@`.
 pub(super) fn without_credentials(text: &str) -> Cow<'_, str> {

@@ -1,0 +1,160 @@
+//! The keys that `defaults:` and an entry have in common, read one by one.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::collect::{Collector, join};
+use super::problem::Found;
+use super::value::{Moment, duration_within};
+use super::{Missed, OnUnknown, Policy, raw};
+use crate::ids::{FactoryName, ResourceGroup, SubscriptionId};
+use crate::retry::RetryPolicy;
+use crate::schedule::{DstGap, DstOverlap, Zone};
+
+/// The keys that `defaults:` and an entry have in common, as far as they are given.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Keys {
+    pub(super) timezone: Option<Zone>,
+    pub(super) start: Option<Moment>,
+    pub(super) end: Option<Moment>,
+    pub(super) jitter: Option<Duration>,
+    pub(super) dst_gap: Option<DstGap>,
+    pub(super) dst_overlap: Option<DstOverlap>,
+    pub(super) enabled: Option<bool>,
+    pub(super) subscription: Option<SubscriptionId>,
+    pub(super) resource_group: Option<ResourceGroup>,
+    pub(super) factory: Option<FactoryName>,
+    pub(super) parameters: Map<String, Value>,
+    pub(super) policy: PolicyKeys,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct PolicyKeys {
+    pub(super) priority: Option<i32>,
+    pub(super) late_after: Option<Duration>,
+    pub(super) missed: Option<Missed>,
+    pub(super) missed_within: Option<Duration>,
+    pub(super) missed_max: Option<u32>,
+    pub(super) max_attempts: Option<u32>,
+    pub(super) initial: Option<Duration>,
+    pub(super) max: Option<Duration>,
+    pub(super) deadline: Option<Duration>,
+    pub(super) timeout: Option<Duration>,
+    pub(super) settle: Option<Duration>,
+    pub(super) on_unknown: Option<OnUnknown>,
+}
+
+impl PolicyKeys {
+    /// These keys, and of those that are not given the ones of `defaults`.
+    pub(super) fn or(&self, defaults: &Self) -> Self {
+        Self {
+            priority: self.priority.or(defaults.priority),
+            late_after: self.late_after.or(defaults.late_after),
+            missed: self.missed.or(defaults.missed),
+            missed_within: self.missed_within.or(defaults.missed_within),
+            missed_max: self.missed_max.or(defaults.missed_max),
+            max_attempts: self.max_attempts.or(defaults.max_attempts),
+            initial: self.initial.or(defaults.initial),
+            max: self.max.or(defaults.max),
+            deadline: self.deadline.or(defaults.deadline),
+            timeout: self.timeout.or(defaults.timeout),
+            settle: self.settle.or(defaults.settle),
+            on_unknown: self.on_unknown.or(defaults.on_unknown),
+        }
+    }
+
+    pub(super) fn policy(&self) -> Policy {
+        let shipped = Policy::default();
+        let retry = shipped.retry;
+        Policy {
+            priority: self.priority.unwrap_or(shipped.priority),
+            late_after: self.late_after.unwrap_or(shipped.late_after),
+            missed: self.missed.unwrap_or(shipped.missed),
+            missed_within: self.missed_within.unwrap_or(shipped.missed_within),
+            missed_max: self.missed_max.unwrap_or(shipped.missed_max),
+            retry: RetryPolicy {
+                max_attempts: self.max_attempts.unwrap_or(retry.max_attempts),
+                initial: self.initial.unwrap_or(retry.initial),
+                max: self.max.unwrap_or(retry.max),
+                deadline: self.deadline.unwrap_or(retry.deadline),
+            },
+            timeout: self.timeout.unwrap_or(shipped.timeout),
+            settle: self.settle.unwrap_or(shipped.settle),
+            on_unknown: self.on_unknown.unwrap_or(shipped.on_unknown),
+        }
+    }
+}
+
+/// Reads `defaults:`.
+pub(super) fn defaults(collector: &mut Collector<'_>, mut raw: raw::Entry) -> Keys {
+    let own = [
+        ("name", raw.name.take().is_some()),
+        ("pipeline", raw.pipeline.take().is_some()),
+        ("schedule", raw.schedule.take().is_some()),
+    ];
+    for (key, _) in own.into_iter().filter(|(_, given)| *given) {
+        let message = format!("`{key}` is each entry's own and has no default");
+        collector.note(Found::key(join("defaults", key), message));
+    }
+    keys(collector, "defaults", raw)
+}
+
+pub(super) fn keys(collector: &mut Collector<'_>, path: &str, raw: raw::Entry) -> Keys {
+    let keys = Keys {
+        timezone: collector.zone(path, raw.timezone),
+        start: collector.read(path, "start", raw.start, |text| Moment::parse(&text)),
+        end: collector.read(path, "end", raw.end, |text| Moment::parse(&text)),
+        jitter: collector.read(path, "jitter", raw.jitter, |text| duration_within(&text, "0s", "1d")),
+        dst_gap: collector.take(path, "dst_gap", raw.dst_gap),
+        dst_overlap: collector.take(path, "dst_overlap", raw.dst_overlap),
+        enabled: collector.take(path, "enabled", raw.enabled),
+        subscription: collector
+            .read(path, "subscription_id", raw.subscription_id, |text| SubscriptionId::new(&text)),
+        resource_group: collector
+            .read(path, "resource_group", raw.resource_group, |text| ResourceGroup::new(&text)),
+        factory: collector.read(path, "factory", raw.factory, |text| FactoryName::new(&text)),
+        parameters: collector.take(path, "parameters", raw.parameters).unwrap_or_default(),
+        policy: PolicyKeys::default(),
+    };
+    let retry = match raw.retry {
+        Some(value) => collector.section(&join(path, "retry"), value).unwrap_or_default(),
+        None => raw::Retry::default(),
+    };
+    let mut duration = |key, field, least: &str, most: &str| {
+        collector.read(path, key, field, |text: String| duration_within(&text, least, most))
+    };
+    let mut policy = PolicyKeys {
+        late_after: duration("late_after", raw.late_after, "1s", "30d"),
+        missed_within: duration("missed_within", raw.missed_within, "0s", "366d"),
+        timeout: duration("timeout", raw.timeout, "1s", "10m"),
+        settle: duration("settle", raw.settle, "0s", "1h"),
+        ..PolicyKeys::default()
+    };
+    policy.priority = collector.take(path, "priority", raw.priority);
+    policy.missed = collector.take(path, "missed", raw.missed);
+    policy.missed_max =
+        collector.read(path, "missed_max", raw.missed_max, |number| within(number, 1, 10_000));
+    policy.on_unknown = collector.take(path, "on_unknown", raw.on_unknown);
+    retry_keys(collector, &join(path, "retry"), retry, &mut policy);
+    Keys { policy, ..keys }
+}
+
+fn retry_keys(collector: &mut Collector<'_>, path: &str, raw: raw::Retry, policy: &mut PolicyKeys) {
+    let mut duration = |key, field, least: &str, most: &str| {
+        collector.read(path, key, field, |text: String| duration_within(&text, least, most))
+    };
+    policy.initial = duration("initial", raw.initial, "10ms", "1h");
+    policy.max = duration("max", raw.max, "10ms", "1d");
+    policy.deadline = duration("deadline", raw.deadline, "0s", "7d");
+    policy.max_attempts =
+        collector.read(path, "max_attempts", raw.max_attempts, |number| within(number, 1, 100));
+}
+
+fn within(number: u32, least: u32, most: u32) -> Result<u32, String> {
+    if (least..=most).contains(&number) {
+        Ok(number)
+    } else {
+        Err(format!("must be between {least} and {most}"))
+    }
+}
