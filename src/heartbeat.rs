@@ -64,6 +64,16 @@ impl Heartbeat {
         Ok(())
     }
 
+    /// Sends a pass of its own after this wait.
+    pub fn pass_in(&self, wait: Duration) -> impl Future<Output = ()> + Send + 'static {
+        let beats = self.beats.clone();
+        async move {
+            tokio::time::sleep(wait).await;
+            // Nobody listens any more once the daemon drains.
+            let _ = beats.send(Beat::Pass);
+        }
+    }
+
     /// Ends the beats.
     pub async fn stop(mut self) {
         // It only sets a flag; a failure leaves beats that nobody hears.

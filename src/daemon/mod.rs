@@ -74,6 +74,9 @@ impl std::fmt::Debug for Outside {
 
 /// Connections are opened ahead of a burst when none was used for this long.
 const COLD_AFTER: Duration = Duration::from_secs(30);
+/// Planning thousands of firings takes a tenth of a second: a pass that is this close to a due time is put off
+/// by as much, once. Two heartbeats lie within the horizon, so nothing is planned late for it.
+const OUT_OF_THE_WAY: Duration = Duration::from_millis(500);
 /// How long the ledger may still take after the last call ended.
 const FINISH_LIMIT: Duration = Duration::from_secs(10);
 
@@ -152,6 +155,8 @@ struct Daemon {
     reloads: Reloads,
     in_flight: Arc<AtomicUsize>,
     last_sent: Option<Duration>,
+    /// Whether a pass was put off.
+    postponed: bool,
     /// Why the file as it stands now is not in force.
     rejected: Option<Rejection>,
     status: String,
@@ -210,6 +215,7 @@ impl Daemon {
             reloads: Reloads::new(),
             in_flight,
             last_sent: None,
+            postponed: false,
             rejected,
             status: String::new(),
             stopping: Stopping::No,
@@ -310,7 +316,12 @@ impl Daemon {
 
     fn beat(&mut self, beat: Beat) {
         match beat {
+            Beat::Pass if self.is_about_to_fire() && !self.postponed => {
+                self.postponed = true;
+                self.tasks.beside(self.heartbeat.pass_in(OUT_OF_THE_WAY));
+            }
             Beat::Pass => {
+                self.postponed = false;
                 self.feed(Input::Heartbeat);
                 self.feed(Input::Wake);
                 self.recorder.ask(Job::ReadRequests);
@@ -327,6 +338,12 @@ impl Daemon {
         }
     }
 
+    /// Whether a firing is due so soon that planning could make it late.
+    fn is_about_to_fire(&self) -> bool {
+        let soon = self.outside.clock.now().wall.checked_add(OUT_OF_THE_WAY);
+        self.engine.alarm().is_some_and(|at| soon.is_ok_and(|soon| at <= soon))
+    }
+
     fn prune(&self) {
         let retention = self.settings.daemon.retention;
         if let Ok(before) = self.outside.clock.now().wall.checked_sub(retention) {
@@ -341,16 +358,19 @@ impl Daemon {
         self.tasks.beside(async move { client.token().keep_fresh(period).await });
     }
 
-    /// Opens a connection ahead of a firing, if none was used for a while.
+    /// Opens connections ahead of the firings to come, as many as will be used at once, if none was used for a
+    /// while.
     fn warm_up(&mut self) {
         let now = self.outside.clock.now();
-        let soon = Timestamp::checked_add(now.wall, self.settings.daemon.heartbeat * 2).ok();
-        let firing_soon = self.engine.alarm().is_some_and(|at| soon.is_some_and(|soon| at <= soon));
         let cold = self.last_sent.is_none_or(|sent| now.boot.saturating_sub(sent) > COLD_AFTER);
-        if firing_soon && cold {
+        let soon = Timestamp::checked_add(now.wall, self.settings.daemon.heartbeat * 2);
+        let coming = soon.map_or(0, |soon| self.engine.coming(soon, self.settings.daemon.max_in_flight));
+        if cold && coming > 0 {
             self.last_sent = Some(now.boot);
-            let client = self.client.clone();
-            self.tasks.beside(async move { client.warm().await });
+            for _ in 0..coming {
+                let client = self.client.clone();
+                self.tasks.beside(async move { client.warm().await });
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::{Attempted, Intent, Live};
 use crate::azure::outcome::Refusal;
 use crate::event::{Event, Fields, Level, Name};
-use crate::ids::{FiringId, Nominal, RunId};
+use crate::ids::{Nominal, RunId};
 use crate::ledger::Reason;
 
 /// Whole milliseconds from `from` to `to`; negative when `to` is earlier.
@@ -33,10 +33,6 @@ fn with_refusal(mut fields: Fields, refusal: &Refusal) -> Fields {
     fields.azure_request_id.clone_from(&refusal.azure_request_id);
     fields.azure_correlation_id.clone_from(&refusal.azure_correlation_id);
     fields
-}
-
-fn settle_command(firing: FiringId) -> String {
-    format!("adf-cron settle {firing} --run RUN_ID | --not-started | --retry")
 }
 
 pub(super) fn planned(intent: &Intent) -> Event {
@@ -151,7 +147,7 @@ pub(super) fn blocked(live: &Live, refusal: &Refusal) -> Event {
 }
 
 pub(super) fn held(live: &Live, reason: Reason, run: Option<RunId>) -> Event {
-    let command = settle_command(live.intent.firing_id);
+    let command = format!("adf-cron fire {} --scheduled-time {}", live.intent.entry, live.intent.nominal);
     let fields = Fields {
         attempt: Some(u64::from(live.attempts)),
         reason: Some(reason.as_str().to_owned()),
@@ -160,7 +156,7 @@ pub(super) fn held(live: &Live, reason: Reason, run: Option<RunId>) -> Event {
         ..of(&live.intent)
     };
     let message = format!(
-        "{} at {} needs a person ({}); look for its run in Data Factory, then: {command}",
+        "{} at {} needs a person ({}): look for its run in Data Factory; only if there is none: {command}",
         live.intent.entry,
         live.intent.nominal,
         reason.as_str()

@@ -213,6 +213,17 @@ impl Engine {
         [armed, self.plan.next()].into_iter().flatten().min()
     }
 
+    /// How many firings come up to `until`; counts no further than `most`.
+    #[must_use]
+    pub fn coming(&self, until: Timestamp, most: usize) -> usize {
+        self.timers
+            .iter()
+            .take_while(|(at, _)| *at <= until)
+            .filter(|(_, timer)| matches!(timer, Timer::Firing(_)))
+            .take(most)
+            .count()
+    }
+
     /// How many createRun calls are under way.
     #[must_use]
     pub fn in_flight(&self) -> usize {

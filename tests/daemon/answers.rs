@@ -173,7 +173,8 @@ fn what_cannot_be_decided_is_held_and_never_sent_again() {
     let held = daemon.wait_for("firing.held", |_| true);
     assert_eq!(held["level"], "ERROR");
     let firing = held["firing_id"].as_str().unwrap();
-    assert_eq!(held["command"], format!("adf-cron settle {firing} --run RUN_ID | --not-started | --retry"));
+    let at = held["scheduled_time"].as_str().unwrap();
+    assert_eq!(held["command"], format!("adf-cron fire a --scheduled-time {at}"));
     daemon.stop();
     // Not by the next start either.
     let again = place.daemon();
