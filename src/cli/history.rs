@@ -8,6 +8,9 @@ use crate::event::chain;
 use crate::ledger::{HistoryFilter, HistoryRow, SqliteLedger, State};
 use crate::schedule::Zone;
 
+/// The longest text of a service in the table; the JSON has all of it.
+const MOST_WORDS: usize = 120;
+
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Only this entry.
@@ -97,7 +100,14 @@ fn as_table(rows: &[HistoryRow]) -> String {
                 row.kind.clone(),
                 state,
                 row.attempts.to_string(),
-                row.run_id.clone().unwrap_or_else(|| format!("- (firing {})", row.firing_id)),
+                match (&row.run_id, &row.error_message) {
+                    (Some(run), _) => run.clone(),
+                    (None, None) => format!("- (firing {})", row.firing_id),
+                    (None, Some(why)) => {
+                        let why: String = why.chars().take(MOST_WORDS).collect();
+                        format!("- (firing {}): {why}", row.firing_id)
+                    }
+                },
             ]
         })
         .collect();

@@ -8,6 +8,9 @@ use crate::event::{Event, Fields, Level, Name};
 use crate::ids::{Nominal, RunId};
 use crate::ledger::Reason;
 
+/// The longest text of a service in a message; the field has all of it.
+const MOST_WORDS: usize = 300;
+
 /// Whole milliseconds from `from` to `to`; negative when `to` is earlier.
 pub(super) fn ms_between(from: Timestamp, to: Timestamp) -> i64 {
     to.as_millisecond() - from.as_millisecond()
@@ -33,6 +36,13 @@ fn with_refusal(mut fields: Fields, refusal: &Refusal) -> Fields {
     fields.azure_request_id.clone_from(&refusal.azure_request_id);
     fields.azure_correlation_id.clone_from(&refusal.azure_correlation_id);
     fields
+}
+
+/// What was said, for the message: whoever reads the journal sees no fields.
+fn words(refusal: &Refusal) -> String {
+    let status = refusal.http_status.map(|status| format!("{status} ")).unwrap_or_default();
+    let code = refusal.error_code.as_ref().map(|code| format!("{code}: ")).unwrap_or_default();
+    format!("{status}{code}{}", refusal.error_message).chars().take(MOST_WORDS).collect()
 }
 
 pub(super) fn planned(intent: &Intent) -> Event {
@@ -86,16 +96,12 @@ pub(super) fn attempt_failed(
         retry_in_ms,
         ..with_refusal(of(&live.intent), refusal)
     };
-    let message = match (outcome, retry_in_ms) {
-        ("unknown", _) => format!("attempt {} of {}: the answer was lost", live.attempts, live.intent.entry),
-        (_, Some(ms)) => {
-            format!(
-                "attempt {} of {} was not accepted; the next is in {ms} ms",
-                live.attempts, live.intent.entry
-            )
-        }
-        _ => format!("attempt {} of {} was not accepted", live.attempts, live.intent.entry),
+    let what = match (outcome, retry_in_ms) {
+        ("unknown", _) => "the answer was lost".to_owned(),
+        (_, Some(ms)) => format!("not accepted; the next is in {ms} ms"),
+        _ => "not accepted".to_owned(),
     };
+    let message = format!("attempt {} of {}: {what} ({})", live.attempts, live.intent.entry, words(refusal));
     Event::new(Level::Warn, Name::AttemptFailed, message, fields)
 }
 
@@ -106,7 +112,9 @@ pub(super) fn rejected(intent: &Intent, attempts: u32, reason: Reason, refusal: 
     }
     fields.attempt = (attempts > 0).then_some(u64::from(attempts));
     fields.reason = Some(reason.as_str().to_owned());
-    let message = format!("{} at {} ended without a run: {}", intent.entry, intent.nominal, reason.as_str());
+    let why = refusal.map(|refusal| format!(" ({})", words(refusal))).unwrap_or_default();
+    let message =
+        format!("{} at {} ended without a run: {}{why}", intent.entry, intent.nominal, reason.as_str());
     Event::new(Level::Error, Name::FiringRejected, message, fields)
 }
 
@@ -142,7 +150,8 @@ pub(super) fn unknown(live: &Live, look_in_ms: u64) -> Event {
 
 pub(super) fn blocked(live: &Live, refusal: &Refusal) -> Event {
     let fields = with_refusal(of(&live.intent), refusal);
-    let message = format!("the look for the run of {} got no answer; it goes on", live.intent.entry);
+    let entry = &live.intent.entry;
+    let message = format!("the look for the run of {entry} got no answer; it goes on ({})", words(refusal));
     Event::new(Level::Error, Name::ReconcileBlocked, message, fields)
 }
 

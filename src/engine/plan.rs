@@ -10,10 +10,11 @@ use jiff::Timestamp;
 use super::live::{Live, Phase};
 use super::missed::{Run, choose, is_late};
 use super::{Engine, announce};
+use crate::azure::outcome::Refusal;
 use crate::clock::Now;
 use crate::config::Entry;
 use crate::ids::{EntryName, FiringId, Kind, Nominal};
-use crate::ledger::{Answer, Asks, Body, Intent, Mark, Progress, Reason, Record, Request, Skips, State};
+use crate::ledger::{Answer, Asks, Body, Intent, Mark, Reason, Record, Request, Skips, State};
 use crate::template::{Parameters, TemplateError};
 
 /// Intents of one transaction; what is left follows when it is durable.
@@ -264,12 +265,12 @@ impl Engine {
 
     /// Records a firing that cannot be sent, since its parameters cannot be rendered.
     fn stillborn(&mut self, intent: Intent, error: &TemplateError, now: Now) {
-        let mut event = announce::rejected(&intent, 0, Reason::Template, None);
-        event.fields.error_message = Some(error.to_string());
-        self.events.push(event);
+        let refusal = Refusal { error_message: error.to_string(), ..Refusal::default() };
+        self.events.push(announce::rejected(&intent, 0, Reason::Template, Some(&refusal)));
         let intent = Arc::new(intent);
         let live = Live::new(Arc::clone(&intent), Phase::Ready);
-        let progress: Progress = live.progress(State::Rejected, Some(Reason::Template), now.wall, None);
+        let mut progress = live.progress(State::Rejected, Some(Reason::Template), now.wall, None);
+        progress.error_message = Some(refusal.error_message);
         self.records.push(Record::Stillborn(intent, progress));
     }
 

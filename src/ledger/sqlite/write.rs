@@ -10,7 +10,7 @@ use sqlx::{Connection, QueryBuilder, Sqlite, SqliteConnection};
 
 use crate::event::{Event, Level};
 use crate::ids::{EntryName, FiringId, Kind, Nominal};
-use crate::ledger::{Batch, Intent, Loaded, Mark, Progress, Record, State};
+use crate::ledger::{Batch, Intent, Loaded, Mark, Progress, Reason, Record, State};
 
 /// Rows of one statement: SQLite allows 32,766 bound values in one, PostgreSQL 65,535.
 const ROWS: usize = 1_000;
@@ -128,8 +128,7 @@ impl Writer<'_> {
                 self.give_way(&skips.intent, skips.last).await?;
                 let mut query = insert_firings();
                 query.push_values([skips], |row, skips| {
-                    let closed =
-                        Closed { state: State::Skipped, reason: Some(skips.reason.as_str()), at: None };
+                    let closed = Closed::new(State::Skipped, Some(skips.reason));
                     bind_firing(row, &skips.intent, &closed, skips.last.as_second(), skips.count);
                 });
                 self.execute(query.push(" ON CONFLICT DO NOTHING")).await.map(drop)
@@ -237,12 +236,7 @@ impl Writer<'_> {
 
         let mut query = insert_firings();
         query.push_values(intents, |row, (intent, closed)| {
-            let closed =
-                closed.map_or(Closed { state: State::Planned, reason: None, at: None }, |progress| Closed {
-                    state: progress.state,
-                    reason: progress.reason.map(|reason| reason.as_str()),
-                    at: Some(progress.at),
-                });
+            let closed = closed.map_or_else(|| Closed::new(State::Planned, None), Closed::by);
             bind_firing(row, intent, &closed, intent.nominal.as_second(), 0);
         });
         let written = self.execute(query.push(" ON CONFLICT DO NOTHING")).await?;
@@ -400,13 +394,25 @@ struct Closed<'a> {
     state: State,
     reason: Option<&'a str>,
     at: Option<Timestamp>,
+    error_message: Option<&'a str>,
+}
+
+impl<'a> Closed<'a> {
+    fn new(state: State, reason: Option<Reason>) -> Self {
+        Self { state, reason: reason.map(Reason::as_str), at: None, error_message: None }
+    }
+
+    fn by(progress: &'a Progress) -> Self {
+        let error_message = progress.error_message.as_deref();
+        Self { at: Some(progress.at), error_message, ..Self::new(progress.state, progress.reason) }
+    }
 }
 
 fn insert_firings() -> QueryBuilder<Sqlite> {
     QueryBuilder::new(
         "INSERT INTO firing (firing_id, entry, pipeline, subscription, resource_group, factory, kind, nominal, \
          last_nominal, skipped, due, body, policy, schedule_version, planned_at, state, reason, attempts, counted, \
-         finished_at) ",
+         finished_at, error_message) ",
     )
 }
 
@@ -440,4 +446,5 @@ fn bind_firing<S>(
     row.push_bind(0_i64);
     row.push_bind(0_i64);
     row.push_bind(finished.map(|at| at.as_millisecond()));
+    row.push_bind(closed.error_message.map(str::to_owned));
 }
