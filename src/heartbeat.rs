@@ -1,4 +1,4 @@
-//! The heartbeat: the periodic passes, as two jobs of tokio-cron-scheduler in UTC. The only file that
+//! The heartbeat: the periodic pass, as a job of tokio-cron-scheduler in UTC. The only file that
 //! names that package.
 //!
 //! Entries are never its jobs: version 0.15.1 loses activations in bursts (a 200-slot broadcast channel),
@@ -10,14 +10,9 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
-/// Which pass is due.
+/// One pass is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Beat {
-    /// Plan, look for requests, keep the token fresh.
-    Pass,
-    /// Prune the ledger and repeat what is still wrong.
-    Hourly,
-}
+pub struct Beat;
 
 /// The heartbeat. It ends with [`Heartbeat::stop`].
 pub struct Heartbeat {
@@ -35,20 +30,18 @@ impl Heartbeat {
     /// Starts to send beats, the first one a period from now.
     ///
     /// # Errors
-    /// When the scheduler does not take its jobs.
+    /// When the scheduler does not take its job.
     pub async fn start(
         period: Duration,
         beats: mpsc::UnboundedSender<Beat>,
     ) -> Result<Self, JobSchedulerError> {
         let scheduler = JobScheduler::new().await?;
-        for (beat, period) in [(Beat::Pass, period), (Beat::Hourly, Duration::from_secs(3_600))] {
-            let beats = beats.clone();
-            let job = Job::new_repeated(period, move |_, _| {
-                // Nobody listens any more once the daemon drains.
-                let _ = beats.send(beat);
-            })?;
-            scheduler.add(job).await?;
-        }
+        let heard = beats.clone();
+        let job = Job::new_repeated(period, move |_, _| {
+            // Nobody listens any more once the daemon drains.
+            let _ = heard.send(Beat);
+        })?;
+        scheduler.add(job).await?;
         scheduler.start().await?;
         Ok(Self { scheduler, beats })
     }
@@ -57,7 +50,7 @@ impl Heartbeat {
     /// clock that was set back would put off.
     ///
     /// # Errors
-    /// When the scheduler does not take its jobs; the old beats then go on.
+    /// When the scheduler does not take its job; the old beats then go on.
     pub async fn restart(&mut self, period: Duration) -> Result<(), JobSchedulerError> {
         let new = Self::start(period, self.beats.clone()).await?;
         std::mem::replace(self, new).stop().await;
@@ -70,7 +63,7 @@ impl Heartbeat {
         async move {
             tokio::time::sleep(wait).await;
             // Nobody listens any more once the daemon drains.
-            let _ = beats.send(Beat::Pass);
+            let _ = beats.send(Beat);
         }
     }
 

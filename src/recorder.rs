@@ -185,11 +185,11 @@ impl<L: Ledger> Writer<L> {
 
     /// Takes what else waits to be written, up to the first other job.
     async fn gather(&mut self, first: Batch) -> (Vec<Batch>, Option<Job>) {
+        let mut urgent = first.arms();
         let mut group = vec![first];
         let linger = tokio::time::sleep(LINGER);
         tokio::pin!(linger);
         while group.len() < GROUP {
-            let urgent = group.last().is_some_and(Batch::arms);
             let job = if urgent || self.in_flight.load(Ordering::Relaxed) == 0 {
                 self.queue.try_recv().ok()
             } else {
@@ -200,7 +200,10 @@ impl<L: Ledger> Writer<L> {
                 }
             };
             match job {
-                Some(Job::Write(batch)) => group.push(batch),
+                Some(Job::Write(batch)) => {
+                    urgent |= batch.arms();
+                    group.push(batch);
+                }
                 other => return (group, other),
             }
         }

@@ -65,6 +65,7 @@ pub(super) async fn begin(outside: &Outside) -> Result<Begun, Exit> {
         None => last_good(outside, &snapshot, rejected.as_ref())?,
     };
     await_clock(outside, loaded.settings.daemon.clock_wait).await;
+    let lock_taken = by_the_clock_now(lock_taken, outside.clock.now());
     Ok(Begun { loaded, rejected, ledger, lock, lock_taken, snapshot })
 }
 
@@ -152,6 +153,13 @@ pub(super) fn client(outside: &Outside, settings: &Settings) -> Result<Client, C
     )
 }
 
+/// A moment as the clock that stands now would have read it: the clock may have been set since, and what the
+/// last daemon sent is compared with it.
+fn by_the_clock_now(then: Now, now: Now) -> Now {
+    let passed = now.boot.saturating_sub(then.boot);
+    Now { wall: now.wall.checked_sub(passed).unwrap_or(then.wall), boot: then.boot }
+}
+
 /// Waits for the clock of a host that has just booted: what it reads before is the time of its last stop.
 async fn await_clock(outside: &Outside, limit: Duration) {
     let mut said = false;
@@ -182,6 +190,13 @@ pub(super) fn random() -> Random {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_moment_before_the_clock_was_set_is_told_by_the_clock_after_it() {
+        let at = |text: &str, boot| Now { wall: text.parse().unwrap(), boot: Duration::from_secs(boot) };
+        let lock = by_the_clock_now(at("2026-11-24T11:59:55Z", 10), at("2026-11-24T12:02:00Z", 17));
+        assert_eq!(lock, at("2026-11-24T12:01:53Z", 10));
+    }
 
     #[test]
     fn only_a_host_that_just_booted_and_will_set_its_clock_is_waited_for() {

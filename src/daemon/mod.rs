@@ -77,6 +77,8 @@ const COLD_AFTER: Duration = Duration::from_secs(30);
 /// Planning thousands of firings takes a tenth of a second: a pass that is this close to a due time is put off
 /// by as much, once. Two heartbeats lie within the horizon, so nothing is planned late for it.
 const OUT_OF_THE_WAY: Duration = Duration::from_millis(500);
+/// Between two prunings.
+const HOUR: Duration = Duration::from_secs(3_600);
 /// How long the ledger may still take after the last call ended.
 const FINISH_LIMIT: Duration = Duration::from_secs(10);
 
@@ -157,6 +159,8 @@ struct Daemon {
     last_sent: Option<Duration>,
     /// Whether a pass was put off.
     postponed: bool,
+    /// On the clock that never steps.
+    last_hourly: Duration,
     /// Why the file as it stands now is not in force.
     rejected: Option<Rejection>,
     status: String,
@@ -172,20 +176,19 @@ impl Daemon {
         for event in &snapshot.unannounced {
             (outside.announce)(event);
         }
-        let failed = |what: &str, error: &dyn std::error::Error| {
+        let failed = |what: &str, error: &dyn std::error::Error, exit: Exit| {
             begin::say_failed(&outside, what, error);
-            Exit::Failed
+            exit
         };
-        let client = begin::client(&outside, &loaded.settings).map_err(|error| {
-            begin::say_failed(&outside, "the connection to Azure cannot be set up", &error);
-            // It may be a file that is not there yet: systemd tries again.
-            Exit::Unavailable
-        })?;
+        // It may be a file that is not there yet: systemd tries again.
+        let client = begin::client(&outside, &loaded.settings)
+            .map_err(|error| failed("the connection to Azure cannot be set up", &error, Exit::Unavailable))?;
         let period = loaded.settings.daemon.heartbeat;
         let heartbeat = Heartbeat::start(period, beat)
             .await
-            .map_err(|error| failed("the heartbeat could not be started", &error))?;
-        let alarm = Alarm::new().map_err(|error| failed("no kernel timer could be had", &error))?;
+            .map_err(|error| failed("the heartbeat could not be started", &error, Exit::Failed))?;
+        let alarm =
+            Alarm::new().map_err(|error| failed("no kernel timer could be had", &error, Exit::Failed))?;
         let in_flight = Arc::new(AtomicUsize::new(0));
         let notifier = outside.notifier.clone();
         let recorder = Recorder::start(
@@ -197,7 +200,7 @@ impl Daemon {
             Arc::new(move || notifier.recorder_turned()),
             0,
         )
-        .map_err(|error| failed("the recorder could not be started", &error))?;
+        .map_err(|error| failed("the recorder could not be started", &error, Exit::Failed))?;
         let now = outside.clock.now();
         let (engine, actions) = Engine::start(&loaded.schedule, snapshot, begin::random(), lock_taken, now);
         let mut daemon = Self {
@@ -216,6 +219,7 @@ impl Daemon {
             in_flight,
             last_sent: None,
             postponed: false,
+            last_hourly: now.boot,
             rejected,
             status: String::new(),
             stopping: Stopping::No,
@@ -253,7 +257,7 @@ impl Daemon {
                         self.feed(Input::TokenUsable);
                     }
                 }
-                Some(beat) = self.beats.recv() => self.beat(beat),
+                Some(Beat) = self.beats.recv() => self.beat(),
                 _ = watchdog.tick() => {
                     self.outside.notifier.loop_turned();
                     self.recorder.ask(Job::Turn);
@@ -314,27 +318,30 @@ impl Daemon {
         }
     }
 
-    fn beat(&mut self, beat: Beat) {
-        match beat {
-            Beat::Pass if self.is_about_to_fire() && !self.postponed => {
-                self.postponed = true;
-                self.tasks.beside(self.heartbeat.pass_in(OUT_OF_THE_WAY));
-            }
-            Beat::Pass => {
-                self.postponed = false;
-                self.feed(Input::Heartbeat);
-                self.feed(Input::Wake);
-                self.recorder.ask(Job::ReadRequests);
-                self.keep_token();
-                self.warm_up();
-                self.show_status();
-            }
-            Beat::Hourly => {
-                self.prune();
-                if let Some(rejected) = &self.rejected {
-                    (self.outside.announce)(&rejected.event("the last good schedule still runs"));
-                }
-            }
+    fn beat(&mut self) {
+        if self.is_about_to_fire() && !self.postponed {
+            self.postponed = true;
+            return self.tasks.beside(self.heartbeat.pass_in(OUT_OF_THE_WAY));
+        }
+        self.postponed = false;
+        self.feed(Input::Heartbeat);
+        self.feed(Input::Wake);
+        self.recorder.ask(Job::ReadRequests);
+        self.keep_token();
+        self.warm_up();
+        self.show_status();
+        let now = self.outside.clock.now().boot;
+        if now.saturating_sub(self.last_hourly) >= HOUR {
+            self.last_hourly = now;
+            self.hourly();
+        }
+    }
+
+    /// What is done now and then: removes what is old, and says again what is still wrong.
+    fn hourly(&self) {
+        self.prune();
+        if let Some(rejected) = &self.rejected {
+            (self.outside.announce)(&rejected.event("the last good schedule still runs"));
         }
     }
 

@@ -134,18 +134,20 @@ impl Engine {
             Duration::from_millis((self.random)() % u64::try_from(LOOK_AGAIN.as_millis()).unwrap_or(1));
         let Some(live) = self.live.get_mut(&firing) else { return };
         let Some(doubt) = &mut live.doubt else { return };
+        let blocked_for = now.boot.saturating_sub(doubt.blocked_since.unwrap_or(now.boot));
         match doubt.blocked_since {
             None => {
                 doubt.blocked_since = Some(now.boot);
                 let event = announce::blocked(live, refusal);
                 self.events.push(event);
             }
-            Some(since) if now.boot.saturating_sub(since) >= LOOK_LIMIT => {
+            Some(_) if blocked_for >= LOOK_LIMIT => {
                 return self.hold(firing, Reason::LookUnanswered, None, now.wall);
             }
             Some(_) => {}
         }
-        self.look_in(firing, retry_after.unwrap_or_default().max(LOOK_AGAIN) + spread, now);
+        let wait = retry_after.unwrap_or_default().max(LOOK_AGAIN) + spread;
+        self.look_in(firing, wait.min(LOOK_LIMIT.saturating_sub(blocked_for)), now);
     }
 
     /// A firing that a crash may have cut off while it was being sent: looked for before anything else.

@@ -36,7 +36,7 @@ use crate::azure::outcome::Look;
 use crate::clock::Now;
 use crate::config::{Daemon, Entry};
 use crate::event::Event;
-use crate::ids::{EntryName, FiringId, RunId, SubscriptionId};
+use crate::ids::{EntryName, FiringId, Kind, RunId, SubscriptionId};
 use crate::ledger::{Batch, Intent, Mark, Reason, Record, Request};
 
 use live::{Live, Phase};
@@ -134,6 +134,8 @@ pub struct Engine {
     planning: Option<u64>,
     /// The batch that makes a reload durable.
     reloading: Option<u64>,
+    /// A schedule that came while the clock was not to be believed: by it nobody can say what is past.
+    put_off: Option<Schedule>,
     /// The batch that says that a daemon runs. Nothing is sent before it is durable: a crash after a send must
     /// not look like a clean stop.
     opening: Option<u64>,
@@ -171,8 +173,12 @@ impl Engine {
     /// Takes one input, at `now`, and says what is to be done.
     pub fn handle(&mut self, input: Input, now: Now) -> Vec<Action> {
         let believed = self.watch_clock(now);
+        if let Some(schedule) = self.put_off.take_if(|_| believed) {
+            self.reload(&schedule, now);
+        }
         match input {
             Input::Wake | Input::Heartbeat if !believed => {}
+            Input::Reload(schedule) if !believed => self.put_off = Some(schedule),
             Input::Wake => self.wake(now),
             Input::Heartbeat => {
                 self.plan_ahead(now);
@@ -270,7 +276,8 @@ impl Engine {
         let Some(live) = self.live.get_mut(&firing) else { return };
         let due = live.intent.due;
         live.phase = Phase::Armed(due);
-        if due <= now.wall {
+        // What a person asked for is due now, whatever the clock was when it was asked.
+        if due <= now.wall || live.intent.kind == Kind::Manual {
             self.pass_gate(firing, now);
         } else {
             self.set_timer(due, Timer::Firing(firing));
@@ -279,7 +286,13 @@ impl Engine {
 
     /// The gate: decides whether a firing whose due time has come may start.
     fn pass_gate(&mut self, firing: FiringId, now: Now) {
-        let Some(intent) = self.live.get(&firing).map(|live| Arc::clone(&live.intent)) else { return };
+        let Some(live) = self.live.get_mut(&firing) else { return };
+        let intent = Arc::clone(&live.intent);
+        if self.clocks.held_until().is_some() && intent.kind == Kind::Scheduled {
+            // By a clock that is not believed nothing is late. It rings again when the hold is over.
+            live.phase = Phase::Armed(intent.due);
+            return self.set_timer(intent.due, Timer::Firing(firing));
+        }
         let starts = self.still_wanted(&intent, now.wall);
         let Some(live) = self.live.get_mut(&firing) else { return };
         if starts {
@@ -307,7 +320,10 @@ impl Engine {
         while self.in_flight < self.settings.max_in_flight
             && let Some(firing) = self.ready.pop(now.wall)
         {
-            let Some(live) = self.live.get_mut(&firing) else { continue };
+            // A firing that was taken back and planned anew waits for its commit and its time again.
+            let Some(live) = self.live.get_mut(&firing).filter(|live| live.phase == Phase::Ready) else {
+                continue;
+            };
             live.phase = Phase::Sending;
             self.in_flight += 1;
             self.actions.push(Action::Send(Arc::clone(&live.intent)));

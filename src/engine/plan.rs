@@ -120,6 +120,10 @@ impl Plan {
     /// Brings the marks that lie after `to` back to it; returns them. Nominal times that were left out in one
     /// row with others before `to` stay left out: they have their record.
     pub(super) fn return_to(&mut self, to: Nominal) -> Vec<Mark> {
+        for slot in self.slots.values_mut() {
+            slot.skipped = slot.skipped.filter(|run| run.first <= to);
+            slot.rescued = slot.rescued.filter(|rescued| *rescued <= to);
+        }
         let ahead = self.slots.values().filter_map(|slot| {
             let straddling = slot.skipped.filter(|run| run.first <= to && run.last > to);
             let nominal = straddling.map_or(to, |run| run.last);
@@ -171,7 +175,9 @@ impl Engine {
 
     /// Plans every nominal time up to the horizon, a slice at a time.
     pub(super) fn plan_ahead(&mut self, now: Now) {
-        if self.stopping || self.only_requests || self.planning.is_some() {
+        // By a clock that is not believed, everything up to its time would be planned, and left out as missed.
+        let wait = self.clocks.held_until().is_some();
+        if self.stopping || self.only_requests || wait || self.planning.is_some() {
             return;
         }
         let until = Nominal::at_or_before(Self::later(now.wall, self.settings.horizon));

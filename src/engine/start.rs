@@ -33,6 +33,7 @@ impl Engine {
             next_batch: snapshot.next_batch,
             planning: None,
             reloading: None,
+            put_off: None,
             // What this engine commits first begins with that.
             opening: Some(snapshot.next_batch),
             was_clean: true,

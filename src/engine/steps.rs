@@ -63,10 +63,13 @@ impl Engine {
         if let Some(step) = self.clocks.step(now) {
             self.stepped(step, now);
         }
-        match self.clocks.hold.take_if(|hold| hold.until <= now.boot) {
-            Some(hold) => self.follow(hold.step, now),
-            None if self.clocks.hold.is_some() => return false,
-            None => {}
+        if let Some(hold) = self.clocks.hold.take_if(|hold| hold.until <= now.boot) {
+            self.follow(hold.step, now);
+        }
+        if let Some(hold) = &mut self.clocks.hold {
+            // Small corrections must not make the alarm come before the end.
+            hold.until_wall = Self::later(now.wall, hold.until.saturating_sub(now.boot));
+            return false;
         }
         true
     }

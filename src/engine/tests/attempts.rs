@@ -29,7 +29,7 @@ fn remembered(pipelines: &str, open: &[(&str, State, Option<Reason>)], clean_sto
             entry: entry.name.clone(),
             pipeline: entry.pipeline.clone(),
             factory: entry.factory.clone(),
-            kind: crate::ids::Kind::Scheduled,
+            kind: Kind::Scheduled,
             nominal,
             due: nominal.timestamp(),
             body: crate::ledger::Body::new("{}"),

@@ -133,3 +133,55 @@ fn a_slow_correction_of_the_clock_is_not_worth_a_word() {
     let at: Timestamp = bench.clock.now().wall;
     assert!(at.to_string().starts_with("2026-11-24T11:54:59.88"), "{at}");
 }
+
+#[test]
+fn a_plan_that_becomes_durable_while_the_clock_is_wrong_plans_nothing_by_it() {
+    let mut bench = Bench::slow("2026-11-24T11:59:50Z", MINUTELY, Snapshot::default());
+    bench.set_clock(SignedDuration::from_hours(24 * 3_652));
+    bench.disk_catches_up();
+    bench.tell(Input::Reload(schedule(MINUTELY)));
+    bench.pass(3);
+    bench.set_clock(SignedDuration::from_hours(-24 * 3_652));
+    bench.pass(130);
+    assert_eq!(
+        bench.sent.first().map(|intent| intent.nominal.to_string()[..16].to_owned()).as_deref(),
+        Some("2026-11-24T12:00")
+    );
+    assert!(
+        bench.events(Name::FiringSkipped).is_empty(),
+        "nothing was left out by a clock that was not believed"
+    );
+    assert!(
+        bench.events(Name::ScheduleLoaded).len() == 2,
+        "the reload was carried out once the clock was right"
+    );
+}
+
+#[test]
+fn a_firing_that_comes_due_by_a_wrong_clock_is_neither_sent_nor_left_out() {
+    let skip = "  - { name: a, pipeline: P, schedule: { every: 1h }, missed: skip }";
+    let mut bench = Bench::new("2026-11-24T11:59:50Z", skip);
+    bench.set_clock(SignedDuration::from_hours(1));
+    bench.pass(3);
+    bench.set_clock(SignedDuration::from_hours(-1));
+    bench.pass(61);
+    assert_eq!(bench.sent(), ["12:00:00"]);
+    assert!(bench.events(Name::FiringSkipped).is_empty());
+}
+
+#[test]
+fn a_firing_that_was_started_late_by_a_wrong_clock_does_not_hide_those_that_are_late_after_it() {
+    let mut bench = Bench::new(
+        "2026-11-24T11:59:50Z",
+        "  - { name: a, pipeline: P, schedule: { every: 1m }, late_after: 1s }",
+    );
+    bench.set_clock(SignedDuration::from_mins(5));
+    bench.pass(1);
+    assert_eq!(bench.sent(), ["12:04:00"]);
+    bench.accept();
+    bench.set_clock(SignedDuration::from_mins(-5));
+    bench.clock.advance(Duration::from_secs(150));
+    bench.tell(Input::Heartbeat);
+    bench.pass(1);
+    assert!(bench.sent().contains(&"12:02:00".to_owned()), "{:?}", bench.sent());
+}
