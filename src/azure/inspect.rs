@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::http::Target;
 use super::outcome::{Answer, TransportError, refusal, retry_after};
 use super::{API_VERSION, Client, LOOK_TIMEOUT, factory_path};
+use crate::config::kind;
 use crate::ids::{Factory, FiringId, PipelineName};
 
 /// How often a question is asked again when the service is busy.
@@ -221,17 +222,6 @@ fn takes(kind: &str, value: &Value) -> bool {
         "string" | "securestring" => value.is_string(),
         // A type that is not known here is the service's to judge.
         _ => true,
-    }
-}
-
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "true or false",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a text",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "a mapping",
     }
 }
 

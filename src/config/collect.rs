@@ -200,7 +200,8 @@ fn unknown_key<T: Section>(path: &str, key: &str, known: &[String]) -> Found {
 }
 
 /// What a value is, in YAML's words.
-pub(super) fn kind(value: &Value) -> &'static str {
+#[must_use]
+pub fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "nothing",
         Value::Bool(_) => "true or false",

@@ -13,7 +13,7 @@ mod shown;
 mod value;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,6 +28,7 @@ use crate::retry::RetryPolicy;
 use crate::schedule::Calendar;
 use crate::template::{Context, Parameters};
 
+pub use collect::kind;
 pub use endpoint::{Endpoint, TRUST_HOST};
 pub use load::{ledger_hint, load, load_accepted};
 pub use problem::{Problem, Problems};

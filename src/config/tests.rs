@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::*;
 use crate::template::Tried;
 
-const AZURE: &str = "azure:
+/// The least that an `azure:` block says.
+pub(crate) const AZURE: &str = "azure:
   tenant_id: contoso.onmicrosoft.com
   client_id: 6731de76-14a6-49ae-97bc-6eba6914391e
   client_secret: { credential: client-secret }

@@ -9,21 +9,13 @@ use jiff::{SignedDuration, Timestamp};
 use super::*;
 use crate::azure::outcome::{Look, Outcome, Refusal};
 use crate::clock::{Clock as _, ManualClock};
+use crate::config::tests::AZURE;
 use crate::event::Name;
 use crate::ids::Nominal;
 use crate::ledger::{Open, Snapshot, State};
 
 mod attempts;
 mod clock;
-
-const AZURE: &str = "azure:
-  tenant_id: contoso.onmicrosoft.com
-  client_id: 6731de76-14a6-49ae-97bc-6eba6914391e
-  client_secret: { credential: client-secret }
-  subscription_id: 00000000-0000-0000-0000-000000000000
-  resource_group: rg-data
-  factory: adf-prod
-";
 
 /// The engine with a clock of its own, and all that it wanted done.
 struct Bench {
