@@ -168,11 +168,7 @@ impl Client {
 
 fn classify(result: Result<Answer, TransportError>) -> Result<Answer, Obstacle> {
     let answer = result.map_err(|error| Obstacle::Unreachable(error.to_string()))?;
-    let said = || {
-        let refusal = refusal(&answer, "nothing more was said");
-        let code = refusal.error_code.map(|code| format!("{code}: ")).unwrap_or_default();
-        format!("{} {code}{}", answer.status, refusal.error_message)
-    };
+    let said = || refusal(&answer, "nothing more was said").to_string();
     match answer.status {
         200 => Ok(answer),
         404 => Err(Obstacle::Missing(said())),

@@ -56,6 +56,19 @@ pub struct Refusal {
     pub azure_correlation_id: Option<String>,
 }
 
+impl std::fmt::Display for Refusal {
+    /// The status, the code and the words, as far as there are any.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(status) = self.http_status {
+            write!(f, "{status} ")?;
+        }
+        if let Some(code) = &self.error_code {
+            write!(f, "{code}: ")?;
+        }
+        f.write_str(&self.error_message)
+    }
+}
+
 /// How an attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {

@@ -303,9 +303,10 @@ impl Daemon {
         match ring {
             Ok(Ring::Time) => self.feed(Input::Wake),
             Ok(Ring::ClockSet) => {
-                // The beats are counted on the clock that was set.
+                // The beats are counted on the clock that was set. One that is set again and again would put the
+                // next off for ever, so the pass is made now.
                 self.beat_every(self.settings.daemon.heartbeat).await;
-                self.feed(Input::Heartbeat);
+                self.pass();
             }
             Err(error) => begin::say_failed(&self.outside, "the kernel timer could not be read", &error),
         }
@@ -318,12 +319,17 @@ impl Daemon {
         }
     }
 
+    /// A pass is due: made now, or in a moment.
     fn beat(&mut self) {
         if self.is_about_to_fire() && !self.postponed {
             self.postponed = true;
             return self.tasks.beside(self.heartbeat.pass_in(OUT_OF_THE_WAY));
         }
         self.postponed = false;
+        self.pass();
+    }
+
+    fn pass(&mut self) {
         self.feed(Input::Heartbeat);
         self.feed(Input::Wake);
         self.recorder.ask(Job::ReadRequests);

@@ -40,9 +40,7 @@ fn with_refusal(mut fields: Fields, refusal: &Refusal) -> Fields {
 
 /// What was said, for the message: whoever reads the journal sees no fields.
 fn words(refusal: &Refusal) -> String {
-    let status = refusal.http_status.map(|status| format!("{status} ")).unwrap_or_default();
-    let code = refusal.error_code.as_ref().map(|code| format!("{code}: ")).unwrap_or_default();
-    format!("{status}{code}{}", refusal.error_message).chars().take(MOST_WORDS).collect()
+    refusal.to_string().chars().take(MOST_WORDS).collect()
 }
 
 pub(super) fn planned(intent: &Intent) -> Event {
