@@ -77,6 +77,14 @@ names! {
     ReconcileBlocked = "reconcile.blocked",
     /// A person must decide what happened.
     FiringHeld = "firing.held",
+    /// A person closed a held firing.
+    FiringSettled = "firing.settled",
+    /// A person wants a firing tried again that was over.
+    FiringReopened = "firing.reopened",
+    /// An entry is paused: its nominal times are left out.
+    EntryPaused = "entry.paused",
+    /// An entry is carried out again.
+    EntryResumed = "entry.resumed",
     /// The service named a run that cannot be this firing's.
     RunAnomaly = "run.anomaly",
     /// The host has just booted and its clock is not synchronised yet.
@@ -183,6 +191,8 @@ macro_rules! with_event_fields {
             signal: String,
             /// How far the wall clock stepped, in milliseconds.
             step_ms: i64,
+            /// A person's own words.
+            note: String,
         }
     };
 }

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinError, JoinSet};
 
@@ -54,6 +55,16 @@ impl Tasks {
             let _turn = looks.acquire().await;
             let look = client.look(&intent.factory, intent.firing_id).await;
             let _ = inputs.send(Input::Looked(intent.firing_id, Box::new(look)));
+        });
+    }
+
+    /// Searches for runs of the pipeline of this intent; the end is [`Input::Searched`].
+    pub fn search(&mut self, client: Client, intent: Arc<Intent>, since: Timestamp) {
+        let (inputs, looks) = (self.inputs.clone(), Arc::clone(&self.looks));
+        self.set.spawn(async move {
+            let _turn = looks.acquire().await;
+            let searched = client.search(&intent.factory, &intent.pipeline, intent.firing_id, since).await;
+            let _ = inputs.send(Input::Searched(intent.firing_id, Box::new(searched)));
         });
     }
 

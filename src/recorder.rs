@@ -41,8 +41,8 @@ const GROUP: usize = 20_000;
 pub enum Job {
     /// Make this durable.
     Write(Batch),
-    /// Find out whose run this is.
-    FindOwner(FiringId, RunId),
+    /// Find out whose runs these are.
+    FindOwners(FiringId, Vec<RunId>),
     /// Read what people asked for.
     ReadRequests,
     /// Remove what was over before this.
@@ -154,7 +154,7 @@ impl<L: Ledger> Writer<L> {
                     self.write(group).await;
                     next = other;
                 }
-                Job::FindOwner(firing, run) => self.find_owner(firing, run).await,
+                Job::FindOwners(firing, runs) => self.find_owners(firing, &runs).await,
                 Job::ReadRequests => self.read_requests().await,
                 Job::Prune(before) => {
                     self.pruning = Some(Pruning { before, began: self.clock.now().boot, removed: 0 });
@@ -236,7 +236,7 @@ impl<L: Ledger> Writer<L> {
         for batch in group {
             // Arming comes before talking: a slow log must not make a firing late.
             let _ = self.inputs.send(Input::Committed(batch.id, refused.clone()));
-            for event in &batch.events {
+            for event in batch.announced_without(refused) {
                 (self.announce)(event);
             }
             self.announced = Some(batch.id);
@@ -259,12 +259,12 @@ impl<L: Ledger> Writer<L> {
         tokio::time::sleep(RETRY).await;
     }
 
-    async fn find_owner(&mut self, firing: FiringId, run: RunId) {
+    async fn find_owners(&mut self, firing: FiringId, runs: &[RunId]) {
         let mut tries = 0;
         loop {
-            match self.ledger.owner(run, firing).await {
-                Ok(owner) => {
-                    let _ = self.inputs.send(Input::Owned(firing, owner));
+            match self.ledger.owners(runs, firing).await {
+                Ok(owners) => {
+                    let _ = self.inputs.send(Input::Owned(firing, owners));
                     return;
                 }
                 Err(error) => self.failed(&error, tries).await,

@@ -14,8 +14,8 @@ use crate::config::Endpoint;
 use crate::ids::FiringId;
 use crate::secret::Secret;
 
-/// Answers longer than this are cut: ours are short, and a proxy's page tells nothing after that.
-const MOST_BODY: usize = 1024 * 1024;
+/// Answers longer than this are cut: ARM's own end at 15 MB.
+const MOST_BODY: usize = 16 * 1024 * 1024;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why there can be no HTTP client.

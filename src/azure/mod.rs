@@ -5,12 +5,15 @@ mod credential;
 mod entra;
 mod http;
 pub mod inspect;
+pub mod look;
 pub mod outcome;
 mod token;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+use jiff::Timestamp;
 
 use crate::clock::{Clock, Now};
 use crate::config::{Azure, Endpoint};
@@ -21,14 +24,23 @@ pub use http::HttpError;
 pub use token::{Sink, TokenKeeper, TokenStatus};
 
 use http::{Http, Target};
-use outcome::{Look, Outcome, Refusal, classify, classify_look};
+use look::{FoundRun, Look, Searched, Unanswered, classify_look, classify_page, query_body};
+use outcome::{Outcome, classify};
 
 /// The version of Data Factory's REST interface.
 const API_VERSION: (&str, &str) = ("api-version", "2018-06-01");
 /// Addresses that are kept; Data Factory allows 5,000 pipelines in a factory (service limits page).
 const KNOWN_PIPELINES: usize = 10_000;
-/// How long a look may take.
+/// How long a look, or one page of a query, may take.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(30);
+/// Pages of one query. Those of 100 runs are usual; a pipeline with more in such a window is not searched to
+/// the end, which is no answer.
+const MOST_PAGES: usize = 200;
+/// How long before the earliest moment of the search a run may have been updated and be shown all the same: the
+/// clocks of this host and of the service differ.
+pub const SKEW: Duration = Duration::from_secs(600);
+/// How long after now the window of a query ends.
+const AHEAD: Duration = Duration::from_secs(3_600);
 
 /// Why Azure cannot be called at all.
 #[derive(Debug, thiserror::Error)]
@@ -140,7 +152,7 @@ impl Client {
     pub async fn look(&self, factory: &Factory, firing: FiringId) -> Look {
         let token = match self.0.token.get().await {
             Ok(token) => token,
-            Err(error_message) => return Look::unanswered(error_message),
+            Err(error_message) => return Look::NoAnswer(Unanswered::because(error_message)),
         };
         let id = firing.to_string();
         let look = match self.target(factory, &["pipelineruns", &id]) {
@@ -148,12 +160,60 @@ impl Client {
                 let result = self.0.http.call(&target, None, &token.bearer, firing, LOOK_TIMEOUT).await;
                 classify_look(&result, self.0.clock.now().wall)
             }
-            Err(error_message) => Look::unanswered(error_message),
+            Err(error_message) => Look::NoAnswer(Unanswered::because(error_message)),
         };
-        if let Look::NoAnswer { refusal: Refusal { http_status: Some(401), .. }, .. } = &look {
-            self.0.token.reject(token.generation);
+        if let Look::NoAnswer(unanswered) = &look {
+            self.reject_if_unauthorized(unanswered, token.generation);
         }
         look
+    }
+
+    /// Searches for all runs of this pipeline that were updated since `since`, less [`SKEW`], on behalf of this
+    /// firing.
+    pub async fn search(
+        &self,
+        factory: &Factory,
+        pipeline: &PipelineName,
+        firing: FiringId,
+        since: Timestamp,
+    ) -> Searched {
+        match self.pages(factory, pipeline, firing, since).await {
+            Ok(runs) => Searched::Runs(runs),
+            Err(unanswered) => Searched::NoAnswer(unanswered),
+        }
+    }
+
+    async fn pages(
+        &self,
+        factory: &Factory,
+        pipeline: &PipelineName,
+        firing: FiringId,
+        since: Timestamp,
+    ) -> Result<Vec<FoundRun>, Unanswered> {
+        let target = self.target(factory, &["queryPipelineRuns"]).map_err(Unanswered::because)?;
+        let now = self.0.clock.now().wall;
+        let after = since.checked_sub(SKEW).unwrap_or(since);
+        let before = now.checked_add(AHEAD).unwrap_or(now);
+        let (mut runs, mut next) = (Vec::new(), None);
+        for _ in 0..MOST_PAGES {
+            let token = self.0.token.get().await.map_err(Unanswered::because)?;
+            let body = query_body(pipeline, (after, before), next.as_deref());
+            let result = self.0.http.call(&target, Some(body), &token.bearer, firing, LOOK_TIMEOUT).await;
+            let (page, rest) = classify_page(&result, self.0.clock.now().wall)
+                .inspect_err(|unanswered| self.reject_if_unauthorized(unanswered, token.generation))?;
+            runs.extend(page);
+            next = rest;
+            if next.is_none() {
+                return Ok(runs);
+            }
+        }
+        Err(Unanswered::because(format!("the query shows more than {MOST_PAGES} pages of runs")))
+    }
+
+    fn reject_if_unauthorized(&self, unanswered: &Unanswered, generation: u64) {
+        if unanswered.refusal.http_status == Some(401) {
+            self.0.token.reject(generation);
+        }
     }
 
     /// Opens a connection ahead of its use. It asks for what ARM tells everybody, without a token.

@@ -26,7 +26,7 @@ pub struct Answer {
     pub retry_after: Option<String>,
     /// `retry-after-ms` or `x-ms-retry-after-ms`, as it stands.
     pub retry_after_ms: Option<String>,
-    /// The body, cut at 1 MiB.
+    /// The body, cut at 16 MiB.
     pub body: Vec<u8>,
 }
 
@@ -108,54 +108,10 @@ pub enum Outcome {
     Unknown(Refusal),
 }
 
-/// Data Factory's answer about one run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FoundRun {
-    /// The run.
-    pub run_id: RunId,
-    /// The pipeline it is a run of.
-    pub pipeline: String,
-    /// Its status.
-    pub status: String,
-}
-
-/// How a look for a run ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Look {
-    /// There is such a run.
-    Found(FoundRun),
-    /// A factory that answers knows no such run.
-    Absent,
-    /// That could not be found out.
-    NoAnswer {
-        /// What was said instead.
-        refusal: Refusal,
-        /// How long the service asked to wait.
-        retry_after: Option<Duration>,
-    },
-}
-
-impl Look {
-    /// No answer, for a reason on this host or on the way.
-    #[must_use]
-    pub fn unanswered(error_message: String) -> Self {
-        let refusal = Refusal { error_message, ..Refusal::default() };
-        Self::NoAnswer { refusal, retry_after: None }
-    }
-}
-
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Created {
     run_id: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct PipelineRun {
-    run_id: String,
-    pipeline_name: String,
-    status: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -209,48 +165,6 @@ pub fn classify(result: &Result<Answer, TransportError>, now: Timestamp) -> Outc
         // followed, and everything else is no answer that a createRun gives.
         _ => Outcome::Unknown(refusal(answer, "the service failed")),
     }
-}
-
-/// What the end of `GET pipelineruns/{id}` means.
-#[must_use]
-pub fn classify_look(result: &Result<Answer, TransportError>, now: Timestamp) -> Look {
-    let answer = match result {
-        Ok(answer) => answer,
-        Err(error) => return Look::unanswered(clean(&error.to_string())),
-    };
-    let said = refusal(answer, "no run is shown");
-    let no_answer = |refusal| Look::NoAnswer { refusal, retry_after: retry_after(answer, now) };
-    match answer.status {
-        200 => match serde_json::from_slice::<PipelineRun>(&answer.body) {
-            Ok(run) => match RunId::parse(&run.run_id) {
-                Ok(run_id) => Look::Found(FoundRun {
-                    run_id,
-                    pipeline: run.pipeline_name,
-                    status: run.status.unwrap_or_default(),
-                }),
-                Err(_) => no_answer(said),
-            },
-            Err(_) => no_answer(said),
-        },
-        // A missing factory, group or subscription says nothing about its runs.
-        404 if !is_about_the_factory(said.error_code.as_deref()) => Look::Absent,
-        400 if said.error_code.as_deref() == Some("ReferencedPipelineRunNotFound") => Look::Absent,
-        _ => no_answer(said),
-    }
-}
-
-fn is_about_the_factory(code: Option<&str>) -> bool {
-    matches!(
-        code,
-        None | Some(
-            "ResourceNotFound"
-                | "ParentResourceNotFound"
-                | "ResourceGroupNotFound"
-                | "SubscriptionNotFound"
-                | "InvalidResourceType"
-                | "InvalidResourceNamespace"
-        )
-    )
 }
 
 pub(super) fn refusal(answer: &Answer, without_words: &str) -> Refusal {
@@ -419,29 +333,5 @@ mod tests {
         assert_eq!(wait(Some("999999"), None), Some(MOST_WAIT));
         assert_eq!(wait(Some("soon"), None), None);
         assert_eq!(wait(None, None), None);
-    }
-
-    #[test]
-    fn only_a_factory_that_answers_can_say_that_a_run_is_absent() {
-        let looked = |result: &_| classify_look(result, Timestamp::UNIX_EPOCH);
-        let error = |code: &str| format!(r#"{{"error":{{"code":"{code}","message":"m"}}}}"#);
-        let run = format!(r#"{{"runId":"{RUN}","pipelineName":"p","status":"Queued","message":null}}"#);
-        assert!(matches!(looked(&answer(200, &run)), Look::Found(found) if found.pipeline == "p"));
-        assert_eq!(looked(&answer(404, &error("PipelineRunNotFound"))), Look::Absent);
-        assert_eq!(looked(&answer(400, &error("ReferencedPipelineRunNotFound"))), Look::Absent);
-        for (status, body) in [
-            (404, error("ResourceNotFound")),
-            (404, error("ParentResourceNotFound")),
-            (404, "<html>".to_owned()),
-            (400, error("BadRequest")),
-            (401, String::new()),
-            (403, error("AuthorizationFailed")),
-            (429, String::new()),
-            (500, String::new()),
-            (200, "{}".to_owned()),
-        ] {
-            assert!(matches!(looked(&answer(status, &body)), Look::NoAnswer { .. }), "{status} {body}");
-        }
-        assert!(matches!(looked(&Err(TransportError::Lost("reset".into()))), Look::NoAnswer { .. }));
     }
 }

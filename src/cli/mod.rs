@@ -1,12 +1,16 @@
 //! The command line: arguments in, exit code out. Results go to standard output, messages to standard
 //! error.
 
+mod ask;
 mod check;
 mod fire;
 mod history;
 mod next;
+mod pause;
+mod retry;
 mod run;
 mod schema;
+mod settle;
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -55,6 +59,14 @@ enum Command {
     Next(next::Arguments),
     /// Fire an entry now.
     Fire(fire::Arguments),
+    /// Start firings again that were rejected or are held.
+    Retry(retry::Arguments),
+    /// Close a held firing: its run is this one, it started nothing, or it shall be sent again.
+    Settle(settle::Arguments),
+    /// Leave out an entry's nominal times from now on.
+    Pause(pause::PauseArguments),
+    /// Carry out an entry's nominal times again, from now on.
+    Resume(pause::ResumeArguments),
     /// Show what became of firings, from the ledger.
     History(history::Arguments),
     /// Print the JSON Schema of the schedule file, for editors.
@@ -95,6 +107,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, clock: Arc<dyn Clock>
         Command::Check(arguments) => check::run(&outside, &arguments),
         Command::Next(arguments) => next::run(&outside, &arguments),
         Command::Fire(arguments) => fire::run(&outside, &arguments),
+        Command::Retry(arguments) => retry::run(&outside, &arguments),
+        Command::Settle(arguments) => settle::run(&outside, &arguments),
+        Command::Pause(arguments) => pause::pause(&outside, arguments),
+        Command::Resume(arguments) => pause::resume(&outside, arguments),
         Command::History(arguments) => history::run(&outside, &arguments),
         Command::Schema => schema::run(),
     };
@@ -128,6 +144,17 @@ impl Outside {
             Err(rejection) => rejection.text.as_deref().and_then(config::ledger_hint),
         };
         schedule_file::ledger_path(named, &self.environment)
+    }
+}
+
+/// Does work that waits for something.
+fn blocking(work: impl Future<Output = Exit>) -> Exit {
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(work),
+        Err(error) => {
+            complain(&format!("the system gives no event loop: {error}"));
+            Exit::Failed
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use super::schedule_file::{self, Loaded, Rejection};
 use super::{Exit, Outside};
 use crate::azure::{Client, ClientError};
 use crate::clock::Now;
-use crate::config::{self, Settings};
+use crate::config::{self, Entry, Settings};
 use crate::engine::Random;
 use crate::event::{Event, Fields, Level, Name, chain};
 use crate::ledger::{Ledger as _, Lock, LockError, Snapshot, SqliteLedger};
@@ -31,6 +31,8 @@ pub(super) struct Begun {
     pub(super) lock: Lock,
     pub(super) lock_taken: Now,
     pub(super) snapshot: Snapshot,
+    /// The entries of the schedule that was in force last, if it is another and can still be read.
+    pub(super) before: Vec<Arc<Entry>>,
 }
 
 pub(super) fn say_failed(outside: &Outside, what: &str, error: &dyn std::error::Error) {
@@ -66,7 +68,15 @@ pub(super) async fn begin(outside: &Outside) -> Result<Begun, Exit> {
     };
     await_clock(outside, loaded.settings.daemon.clock_wait).await;
     let lock_taken = by_the_clock_now(lock_taken, outside.clock.now());
-    Ok(Begun { loaded, rejected, ledger, lock, lock_taken, snapshot })
+    let before = entries_before(outside, &loaded, &snapshot);
+    Ok(Begun { loaded, rejected, ledger, lock, lock_taken, snapshot, before })
+}
+
+fn entries_before(outside: &Outside, loaded: &Loaded, snapshot: &Snapshot) -> Vec<Arc<Entry>> {
+    let other = snapshot.schedule.as_ref().filter(|(version, _)| *version != loaded.schedule.version);
+    let parsed =
+        other.and_then(|(_, text)| schedule_file::accepted(text.as_bytes(), "", &outside.environment).ok());
+    parsed.map(|before| before.schedule.entries).unwrap_or_default()
 }
 
 fn ledger_of(loaded: Option<&Loaded>, rejected: Option<&Rejection>, outside: &Outside) -> PathBuf {

@@ -27,7 +27,7 @@ use crate::signals::{Signal, Signals};
 use crate::systemd::Notifier;
 
 use begin::Begun;
-pub use once::{Fire, FireEnd, fire_once};
+pub use once::{Once, OnceEnd, once};
 use reload::Reloads;
 use schedule_file::Rejection;
 
@@ -172,7 +172,7 @@ impl Daemon {
     async fn new(outside: Outside, begun: Begun) -> Result<Self, Exit> {
         let (inputs, received) = mpsc::unbounded_channel();
         let (beat, beats) = mpsc::unbounded_channel();
-        let Begun { loaded, rejected, ledger, lock, lock_taken, snapshot } = begun;
+        let Begun { loaded, rejected, ledger, lock, lock_taken, snapshot, before } = begun;
         for event in &snapshot.unannounced {
             (outside.announce)(event);
         }
@@ -180,11 +180,10 @@ impl Daemon {
             begin::say_failed(&outside, what, error);
             exit
         };
-        // It may be a file that is not there yet: systemd tries again.
         let client = begin::client(&outside, &loaded.settings)
+            // It may be a file that is not there yet: systemd tries again.
             .map_err(|error| failed("the connection to Azure cannot be set up", &error, Exit::Unavailable))?;
-        let period = loaded.settings.daemon.heartbeat;
-        let heartbeat = Heartbeat::start(period, beat)
+        let heartbeat = Heartbeat::start(loaded.settings.daemon.heartbeat, beat)
             .await
             .map_err(|error| failed("the heartbeat could not be started", &error, Exit::Failed))?;
         let alarm =
@@ -202,7 +201,8 @@ impl Daemon {
         )
         .map_err(|error| failed("the recorder could not be started", &error, Exit::Failed))?;
         let now = outside.clock.now();
-        let (engine, actions) = Engine::start(&loaded.schedule, snapshot, begin::random(), lock_taken, now);
+        let (engine, actions) =
+            Engine::start(&loaded.schedule, &before, snapshot, begin::random(), lock_taken, now);
         let mut daemon = Self {
             outside,
             settings: loaded.settings,
@@ -279,13 +279,14 @@ impl Daemon {
         for action in actions {
             match action {
                 Action::Commit(batch) => self.recorder.ask(Job::Write(batch)),
-                Action::FindOwner(firing, run) => self.recorder.ask(Job::FindOwner(firing, run)),
+                Action::FindOwners(firing, runs) => self.recorder.ask(Job::FindOwners(firing, runs)),
                 Action::RejectToken(generation) => self.client.token().reject(generation),
                 Action::Send(intent) => {
                     self.last_sent = Some(self.outside.clock.now().boot);
                     self.tasks.send(self.client.clone(), intent);
                 }
                 Action::Look(intent) => self.tasks.look(self.client.clone(), intent),
+                Action::Search(intent, since) => self.tasks.search(self.client.clone(), intent, since),
                 Action::Reloaded => self.in_force(),
                 Action::Stopped(open) => self.open_at_stop = Some(open),
             }

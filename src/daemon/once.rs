@@ -1,5 +1,4 @@
-//! Firing an entry without a daemon: takes the lock, carries out one request to its end, and plans
-//! nothing.
+//! What people ask for, without a daemon: carries out requests to the end of their firings, and plans nothing.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -14,38 +13,38 @@ use crate::firing::Tasks;
 use crate::ledger::{Request, Snapshot, SqliteLedger};
 use crate::recorder::{Job, Recorder};
 
-/// A request to fire, and all that it needs.
+/// Requests, and all that they need.
 #[derive(Debug)]
-pub struct Fire {
-    /// The schedule that names the entry.
+pub struct Once {
+    /// The schedule.
     pub loaded: Loaded,
     /// The ledger.
     pub ledger: SqliteLedger,
     /// What the ledger remembers.
     pub snapshot: Snapshot,
     /// What is asked.
-    pub request: Request,
+    pub requests: Vec<Request>,
 }
 
-/// How firing without a daemon ended.
+/// How that ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FireEnd {
-    /// The firing has ended, or is held; the ledger says how.
+pub enum OnceEnd {
+    /// What was asked for has ended, or is held; the ledger says how.
     Recorded,
     /// It could not even be begun.
     Failed(Exit),
 }
 
-/// Carries out one request, to the end of its firing. The caller holds the ledger's lock.
+/// Carries out requests, to the end of their firings. The caller holds the ledger's lock.
 ///
-/// The firing obeys its entry's retry policy; a lost answer is looked up like the daemon's own.
-pub async fn fire_once(outside: &Outside, fire: Fire) -> FireEnd {
-    let Fire { loaded, ledger, snapshot, request } = fire;
+/// A firing obeys its entry's retry policy; a lost answer is looked up like the daemon's own.
+pub async fn once(outside: &Outside, once: Once) -> OnceEnd {
+    let Once { loaded, ledger, snapshot, requests } = once;
     let client = match begin::client(outside, &loaded.settings) {
         Ok(client) => client,
         Err(error) => {
             begin::say_failed(outside, "the connection to Azure cannot be set up", &error);
-            return FireEnd::Failed(Exit::Unavailable);
+            return OnceEnd::Failed(Exit::Unavailable);
         }
     };
     let (inputs, mut received) = mpsc::unbounded_channel();
@@ -57,20 +56,21 @@ pub async fn fire_once(outside: &Outside, fire: Fire) -> FireEnd {
         Recorder::start(ledger, clock, announce, in_flight, inputs.clone(), Arc::new(|| ()), first),
         Alarm::new(),
     ) else {
-        return FireEnd::Failed(Exit::Failed);
+        return OnceEnd::Failed(Exit::Failed);
     };
     let now = outside.clock.now();
     let mut engine = Engine::for_requests(&loaded.schedule, &snapshot, begin::random(), now);
     let mut tasks = Tasks::new(inputs);
-    let mut actions = engine.handle(Input::Asked(vec![request]), now);
+    let mut actions = engine.handle(Input::Asked(requests), now);
     loop {
         for action in actions.drain(..) {
             match action {
                 Action::Commit(batch) => recorder.ask(Job::Write(batch)),
-                Action::FindOwner(firing, run) => recorder.ask(Job::FindOwner(firing, run)),
+                Action::FindOwners(firing, runs) => recorder.ask(Job::FindOwners(firing, runs)),
                 Action::RejectToken(generation) => client.token().reject(generation),
                 Action::Send(intent) => tasks.send(client.clone(), intent),
                 Action::Look(intent) => tasks.look(client.clone(), intent),
+                Action::Search(intent, since) => tasks.search(client.clone(), intent, since),
                 Action::Reloaded | Action::Stopped(_) => {}
             }
         }
@@ -78,12 +78,12 @@ pub async fn fire_once(outside: &Outside, fire: Fire) -> FireEnd {
             break;
         }
         if alarm.set(engine.alarm()).is_err() {
-            return FireEnd::Failed(Exit::Failed);
+            return OnceEnd::Failed(Exit::Failed);
         }
         let input = tokio::select! {
             Some(input) = received.recv() => input,
             _ = alarm.rung() => Input::Wake,
-            () = recorder.ended() => return FireEnd::Failed(Exit::Failed),
+            () = recorder.ended() => return OnceEnd::Failed(Exit::Failed),
         };
         actions = engine.handle(input, outside.clock.now());
     }
@@ -92,5 +92,5 @@ pub async fn fire_once(outside: &Outside, fire: Fire) -> FireEnd {
             recorder.ask(Job::Write(batch));
         }
     }
-    if recorder.finish(FINISH_LIMIT).await { FireEnd::Recorded } else { FireEnd::Failed(Exit::Unavailable) }
+    if recorder.finish(FINISH_LIMIT).await { OnceEnd::Recorded } else { OnceEnd::Failed(Exit::Unavailable) }
 }

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::{Attempted, Intent, Live};
 use crate::azure::outcome::Refusal;
 use crate::event::{Event, Fields, Level, Name};
-use crate::ids::{Nominal, RunId};
+use crate::ids::{EntryName, Nominal, RunId};
 use crate::ledger::Reason;
 
 /// The longest text of a service in a message; the field has all of it.
@@ -154,7 +154,11 @@ pub(super) fn blocked(live: &Live, refusal: &Refusal) -> Event {
 }
 
 pub(super) fn held(live: &Live, reason: Reason, run: Option<RunId>) -> Event {
-    let command = format!("adf-cron fire {} --scheduled-time {}", live.intent.entry, live.intent.nominal);
+    let settle = format!("adf-cron settle {}", live.id());
+    let command = match run {
+        Some(run) => format!("{settle} --run {run}"),
+        None => format!("{settle} --run RUN_ID | --not-started | --retry"),
+    };
     let fields = Fields {
         attempt: Some(u64::from(live.attempts)),
         reason: Some(reason.as_str().to_owned()),
@@ -162,13 +166,50 @@ pub(super) fn held(live: &Live, reason: Reason, run: Option<RunId>) -> Event {
         command: Some(command.clone()),
         ..of(&live.intent)
     };
+    let what = match run {
+        Some(_) => "if this run is its own",
+        None => "look for its run in Data Factory, then",
+    };
     let message = format!(
-        "{} at {} needs a person ({}): look for its run in Data Factory; only if there is none: {command}",
+        "{} at {} needs a person ({}): {what}: {command}",
         live.intent.entry,
         live.intent.nominal,
         reason.as_str()
     );
     Event::new(Level::Error, Name::FiringHeld, message, fields)
+}
+
+/// A person closed a held firing.
+pub(super) fn settled(intent: &Intent, attempts: u32, run: Option<RunId>) -> Event {
+    let fields = Fields {
+        attempt: Some(u64::from(attempts)),
+        run_id: run.map(|run| run.to_string()),
+        reason: Some(Reason::Settled.as_str().to_owned()),
+        ..of(intent)
+    };
+    let how = run.map_or_else(|| "it started no run".to_owned(), |run| format!("its run is {run}"));
+    let message = format!("a person settled {} at {}: {how}", intent.entry, intent.nominal);
+    Event::new(Level::Info, Name::FiringSettled, message, fields)
+}
+
+/// A person wants a firing tried again.
+pub(super) fn reopened(intent: &Intent, attempts: u32) -> Event {
+    let fields = Fields { attempt: Some(u64::from(attempts)), ..of(intent) };
+    let message = format!("a person wants {} at {} tried again", intent.entry, intent.nominal);
+    Event::new(Level::Info, Name::FiringReopened, message, fields)
+}
+
+pub(super) fn paused(entry: &EntryName, note: Option<&str>) -> Event {
+    let fields =
+        Fields { entry: Some(entry.to_string()), note: note.map(str::to_owned), ..Fields::default() };
+    let why = note.map(|note| format!(" ({note})")).unwrap_or_default();
+    let message = format!("{entry} is paused{why}; its nominal times are left out until it is resumed");
+    Event::new(Level::Warn, Name::EntryPaused, message, fields)
+}
+
+pub(super) fn resumed(entry: &EntryName) -> Event {
+    let fields = Fields { entry: Some(entry.to_string()), ..Fields::default() };
+    Event::new(Level::Info, Name::EntryResumed, format!("{entry} is resumed"), fields)
 }
 
 pub(super) fn anomaly(live: &Live, run: &str, reason: Reason) -> Event {

@@ -1,11 +1,14 @@
 //! A firing that is not over, as the engine holds it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::Attempted;
+use super::matching::{Fit, fit};
+use crate::azure::look::FoundRun;
 use crate::azure::outcome::Refusal;
 use crate::ids::{FiringId, Kind, RunId};
 use crate::ledger::{Attempt, Intent, Progress, Reason, State};
@@ -25,8 +28,14 @@ pub(super) enum Phase {
     Backoff(Timestamp),
     /// It waits for its next look.
     Settling(Timestamp),
-    /// A look is under way.
+    /// A look by its id is under way.
     Looking,
+    /// A search for runs of its pipeline is under way.
+    Searching,
+    /// These runs may be its own, or those of calls that are under way.
+    Weighing { runs: Vec<FoundRun>, waits_for: HashSet<FiringId> },
+    /// Which of these runs belong to other firings is being found out.
+    Sifting(Vec<FoundRun>),
     /// An answer named a run; whether it is another firing's is being found out.
     Owning { run: RunId, attempted: Box<Attempted> },
 }
@@ -42,6 +51,17 @@ pub(super) struct Doubt {
     pub(super) blocked_since: Option<Duration>,
     /// A rejection that is recorded once a last look finds nothing.
     pub(super) rejection: Option<(Reason, Option<Refusal>)>,
+    /// When the last look began.
+    pub(super) looked_at: Duration,
+    /// Whether a person wants it sent: one look, and no waiting.
+    pub(super) asked: bool,
+}
+
+impl Doubt {
+    /// An attempt was sent, at the latest at this instant on the boot clock, and its answer is lost.
+    pub(super) fn since(since: Duration) -> Self {
+        Self { since, sent: true, blocked_since: None, rejection: None, looked_at: since, asked: false }
+    }
 }
 
 /// A firing that is not over.
@@ -55,6 +75,10 @@ pub(super) struct Live {
     pub(super) counted: u32,
     /// From when its deadline counts: the due time, or the gate if it passed that later.
     pub(super) started: Option<Timestamp>,
+    /// When its first attempt was sent.
+    pub(super) first_sent: Option<Timestamp>,
+    /// Whether a person asked for it: it does not pass the gate.
+    pub(super) asked: bool,
     /// Whether a 401 already had its one refresh.
     pub(super) refreshed: bool,
     /// Since when the answer to an attempt is lost: the end of the last one of which that is true, on the boot
@@ -68,12 +92,15 @@ pub(super) struct Live {
 
 impl Live {
     pub(super) fn new(intent: Arc<Intent>, phase: Phase) -> Self {
+        let asked = intent.kind == Kind::Manual;
         Self {
             intent,
             phase,
             attempts: 0,
             counted: 0,
             started: None,
+            first_sent: None,
+            asked,
             refreshed: false,
             unknown_since: None,
             doubt: None,
@@ -108,9 +135,32 @@ impl Live {
     /// Whether nothing can have been sent, and the calendar can name it again.
     pub(super) fn can_be_withdrawn(&self) -> bool {
         self.intent.kind == Kind::Scheduled
+            && !self.asked
             && self.attempts == 0
             && self.doubt.is_none()
             && matches!(self.phase, Phase::Committing(_) | Phase::Armed(_) | Phase::Ready)
+    }
+
+    /// Whether a call is under way, or whose run its answer named is being found out.
+    pub(super) fn is_under_way(&self) -> bool {
+        matches!(self.phase, Phase::Sending | Phase::Owning { .. })
+    }
+
+    /// The earliest moment at which an attempt can have left this host.
+    pub(super) fn sent_since(&self) -> Timestamp {
+        self.first_sent.unwrap_or_else(|| self.intent.sent_since())
+    }
+
+    /// How well this run fits.
+    pub(super) fn fits(&self, run: &FoundRun) -> Fit {
+        fit(&self.intent, self.sent_since(), run)
+    }
+
+    /// Whether it is sent to the same pipeline as the other.
+    pub(super) fn aims_as(&self, other: &Self) -> bool {
+        let (a, b) = (&self.intent, &other.intent);
+        a.pipeline.as_str().to_lowercase() == b.pipeline.as_str().to_lowercase()
+            && a.factory.key() == b.factory.key()
     }
 
     /// Whether an attempt may have left this host of which the ledger says nothing.

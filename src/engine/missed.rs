@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use crate::config::{Missed, Policy};
 use crate::ids::Nominal;
+use crate::ledger::Reason;
 
 /// Consecutive nominal times that are left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,20 +16,32 @@ pub(super) struct Run {
     pub(super) count: u64,
 }
 
-/// What the policy says of nominal times that are all late.
+/// Why a nominal time was not simply started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lost {
+    /// Its entry is, or was, paused at it.
+    Paused,
+    /// It is later than `late_after`.
+    Late,
+}
+
+/// What becomes of nominal times that are past.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Choice {
-    /// Left out; all of these are older than those to start.
-    pub(super) skipped: Option<Run>,
+    /// Left out, in rows of consecutive ones with one reason.
+    pub(super) skipped: Vec<(Reason, Run)>,
     /// To be started now, oldest first.
     pub(super) start: Vec<Nominal>,
 }
 
-impl Choice {
-    fn skip(&mut self, nominal: Nominal) {
-        let run = self.skipped.get_or_insert(Run { first: nominal, last: nominal, count: 0 });
-        run.last = nominal;
-        run.count += 1;
+/// Adds a nominal time to the rows of those before it: to the last one, if it is of the same kind.
+pub(super) fn add<K: PartialEq>(rows: &mut Vec<(K, Run)>, kind: K, nominal: Nominal) {
+    match rows.last_mut() {
+        Some((last, run)) if *last == kind => {
+            run.last = nominal;
+            run.count += 1;
+        }
+        _ => rows.push((kind, Run { first: nominal, last: nominal, count: 1 })),
     }
 }
 
@@ -37,31 +50,42 @@ pub(super) fn is_late(due: Timestamp, policy: &Policy, now: Timestamp) -> bool {
     now.duration_since(due) > signed(policy.late_after)
 }
 
-/// Decides about late nominal times of one entry, given in order. `latest` starts the newest, `all`
+/// Decides about past nominal times of one entry, given in order. Of the late ones `latest` starts the newest, `all`
 /// the newest `missed_max`, oldest first; neither starts what is older than `missed_within`.
-pub(super) fn choose(late: impl Iterator<Item = Nominal>, policy: &Policy, now: Timestamp) -> Choice {
+pub(super) fn choose(past: impl Iterator<Item = (Nominal, Lost)>, policy: &Policy, now: Timestamp) -> Choice {
     let most = match policy.missed {
         Missed::Skip => 0,
         Missed::Latest => 1,
         Missed::All => usize::try_from(policy.missed_max).unwrap_or(usize::MAX),
     };
-    let mut choice = Choice::default();
-    let mut start = VecDeque::new();
-    for nominal in late {
-        let too_old = now.duration_since(nominal.timestamp()) > signed(policy.missed_within);
-        if most == 0 || too_old {
-            choice.skip(nominal);
+    let mut rows: Vec<(Lost, Run)> = Vec::new();
+    let (mut start, mut newest_missed) = (VecDeque::new(), None);
+    for (nominal, lost) in past {
+        add(&mut rows, lost, nominal);
+        if lost == Lost::Paused {
             continue;
         }
-        if start.len() == most
-            && let Some(oldest) = start.pop_front()
-        {
-            choice.skip(oldest);
+        let too_old = now.duration_since(nominal.timestamp()) > signed(policy.missed_within);
+        if most == 0 || too_old {
+            newest_missed = Some(nominal);
+            continue;
+        }
+        if start.len() == most {
+            newest_missed = start.pop_front();
         }
         start.push_back(nominal);
     }
-    choice.start = start.into();
-    choice
+    let left_out = |(lost, run): (Lost, Run)| {
+        if lost == Lost::Paused {
+            return Some((Reason::Paused, run));
+        }
+        // The newest late ones start: what is left of a row lies before them.
+        let started = start.iter().filter(|nominal| (run.first..=run.last).contains(nominal)).count();
+        let count = run.count - started as u64;
+        let last = if started > 0 { newest_missed.unwrap_or(run.last) } else { run.last };
+        (count > 0).then_some((Reason::Missed, Run { last, count, ..run }))
+    };
+    Choice { skipped: rows.into_iter().filter_map(left_out).collect(), start: start.into() }
 }
 
 fn signed(duration: std::time::Duration) -> jiff::SignedDuration {
@@ -76,6 +100,15 @@ mod tests {
         Nominal::from_second(second).unwrap()
     }
 
+    fn rows(choice: &Choice) -> Vec<(Reason, (i64, i64, u64))> {
+        let row = |run: &Run| (run.first.as_second(), run.last.as_second(), run.count);
+        choice.skipped.iter().map(|(reason, run)| (*reason, row(run))).collect()
+    }
+
+    fn seconds(nominal: &[Nominal]) -> Vec<i64> {
+        nominal.iter().map(|nominal| nominal.as_second()).collect()
+    }
+
     fn decide(missed: Missed, max: u32, late: &[i64]) -> (Option<(i64, i64, u64)>, Vec<i64>) {
         let policy = Policy {
             missed,
@@ -83,11 +116,11 @@ mod tests {
             missed_within: std::time::Duration::from_secs(1_000),
             ..Policy::default()
         };
-        let choice = choose(late.iter().map(|s| at(*s)), &policy, at(2_000).timestamp());
-        (
-            choice.skipped.map(|run| (run.first.as_second(), run.last.as_second(), run.count)),
-            choice.start.iter().map(|nominal| nominal.as_second()).collect(),
-        )
+        let late = late.iter().map(|second| (at(*second), Lost::Late));
+        let choice = choose(late, &policy, at(2_000).timestamp());
+        let rows = rows(&choice);
+        assert!(rows.len() <= 1, "{rows:?}");
+        (rows.first().map(|(_, row)| *row), seconds(&choice.start))
     }
 
     #[test]
@@ -116,6 +149,30 @@ mod tests {
             (Some((900, 1_500, 2)), vec![1_600, 1_700])
         );
         assert_eq!(decide(Missed::All, 100, &[1_000, 1_999]), (None, vec![1_000, 1_999]));
+    }
+
+    #[test]
+    fn a_pause_in_between_has_a_row_of_its_own_and_ends_the_rows_around_it() {
+        let policy = Policy { missed: Missed::All, missed_max: 2, ..Policy::default() };
+        let past =
+            (0..9).map(|n| (at(1_000 + n), if (3..6).contains(&n) { Lost::Paused } else { Lost::Late }));
+        let choice = choose(past, &policy, at(2_000).timestamp());
+        let expected = [
+            (Reason::Missed, (1_000, 1_002, 3)),
+            (Reason::Paused, (1_003, 1_005, 3)),
+            (Reason::Missed, (1_006, 1_006, 1)),
+        ];
+        assert_eq!(rows(&choice), expected);
+        assert_eq!(seconds(&choice.start), [1_007, 1_008]);
+    }
+
+    #[test]
+    fn what_is_started_may_lie_on_both_sides_of_a_pause() {
+        let policy = Policy { missed: Missed::All, missed_max: 2, ..Policy::default() };
+        let past = [(1_000, Lost::Late), (1_001, Lost::Late), (1_002, Lost::Paused), (1_003, Lost::Late)];
+        let choice = choose(past.into_iter().map(|(s, lost)| (at(s), lost)), &policy, at(2_000).timestamp());
+        assert_eq!(rows(&choice), [(Reason::Missed, (1_000, 1_000, 1)), (Reason::Paused, (1_002, 1_002, 1))]);
+        assert_eq!(seconds(&choice.start), [1_001, 1_003]);
     }
 
     #[test]

@@ -14,11 +14,13 @@
 mod announce;
 mod live;
 mod look;
+mod matching;
 mod missed;
 mod outcome;
 mod plan;
 mod ready;
 mod reload;
+mod requests;
 mod start;
 mod steps;
 
@@ -32,15 +34,15 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::azure::Attempted;
-use crate::azure::outcome::Look;
+use crate::azure::look::{Look, Searched};
 use crate::clock::Now;
 use crate::config::{Daemon, Entry};
 use crate::event::Event;
-use crate::ids::{EntryName, FiringId, Kind, RunId, SubscriptionId};
-use crate::ledger::{Batch, Intent, Mark, Reason, Record, Request};
+use crate::ids::{EntryName, FiringId, RunId, SubscriptionId};
+use crate::ledger::{Batch, Intent, Mark, Pause, Reason, Record, Request};
 
 use live::{Live, Phase};
-use plan::Plan;
+use plan::{Plan, Row};
 use ready::Ready;
 use steps::Clocks;
 
@@ -75,8 +77,10 @@ pub enum Input {
     Answered(FiringId, Box<Attempted>),
     /// A look for a lost answer ended.
     Looked(FiringId, Box<Look>),
-    /// Whether another firing owns the run that an answer named.
-    Owned(FiringId, Option<FiringId>),
+    /// A search for a lost answer ended.
+    Searched(FiringId, Box<Searched>),
+    /// Which other firings own the runs that were asked about.
+    Owned(FiringId, HashMap<RunId, FiringId>),
     /// There is a usable token again.
     TokenUsable,
     /// People asked for something.
@@ -96,10 +100,13 @@ pub enum Action {
     Commit(Batch),
     /// Call createRun with this intent, and answer with [`Input::Answered`].
     Send(Arc<Intent>),
-    /// Look for the run of this intent, and answer with [`Input::Looked`].
+    /// Look for the run under the id of this intent, and answer with [`Input::Looked`].
     Look(Arc<Intent>),
-    /// Find out whether another firing owns this run, and answer with [`Input::Owned`].
-    FindOwner(FiringId, RunId),
+    /// Search for all runs of the pipeline of this intent since this moment, and answer with
+    /// [`Input::Searched`].
+    Search(Arc<Intent>, Timestamp),
+    /// Find out which other firings own these runs, and answer with [`Input::Owned`].
+    FindOwners(FiringId, Vec<RunId>),
     /// The service refused the token of this generation.
     RejectToken(u64),
     /// The schedule given at the start, or with [`Input::Reload`], is in force and durable.
@@ -125,10 +132,18 @@ pub struct Engine {
     no_token_until: Option<Timestamp>,
     /// Whether each factory has always taken our id, by `Factory::key`.
     learned: HashMap<String, bool>,
-    /// Runs named by answers whose acceptance is not durable yet.
-    claims: HashMap<RunId, FiringId>,
-    /// Requests that were carried out or refused.
-    answered_requests: HashSet<String>,
+    /// Firings that wait for a person, and since when each may have started a run.
+    held: HashMap<FiringId, (Arc<Intent>, Timestamp)>,
+    /// When entries were, or are, paused.
+    pauses: HashMap<EntryName, Vec<Pause>>,
+    /// Runs whose owner the ledger does not know yet, with the batch that tells it, if there is one.
+    claims: HashMap<RunId, (FiringId, Option<u64>)>,
+    /// Firings that wait for calls under way before they judge the runs that were found.
+    weighing: HashSet<FiringId>,
+    /// Rows of skips that are on their way to the ledger, by batch.
+    condensed: HashMap<u64, Vec<Row>>,
+    /// Requests whose answers are on their way to the ledger, by batch, and the firings that they were about.
+    answering: HashMap<u64, (String, Option<FiringId>)>,
     next_batch: u64,
     /// The batch that makes a plan durable; there is never a second one under way.
     planning: Option<u64>,
@@ -187,13 +202,15 @@ impl Engine {
             Input::Committed(batch, refused) => self.committed(batch, &refused, now),
             Input::Answered(firing, attempted) => self.answered(firing, *attempted, now),
             Input::Looked(firing, look) => self.looked(firing, *look, now),
-            Input::Owned(firing, owner) => self.owned(firing, owner, now),
+            Input::Searched(firing, searched) => self.searched(firing, *searched, now),
+            Input::Owned(firing, owners) => self.owned(firing, &owners, now),
             Input::TokenUsable => self.no_token_until = None,
             Input::Asked(requests) => self.asked(requests, now),
             Input::Reload(schedule) => self.reload(&schedule, now),
             Input::Stop => self.stop(now),
             Input::GraceOver => self.grace_over(now),
         }
+        self.weigh();
         if believed {
             self.pump(now);
         }
@@ -255,14 +272,11 @@ impl Engine {
 
     /// The time of a firing has come, unless it has moved on since its timer was set.
     fn ring(&mut self, firing: FiringId, now: Now) {
-        let Some(live) = self.live.get_mut(&firing) else { return };
+        let Some(live) = self.live.get(&firing) else { return };
         match live.phase {
             Phase::Armed(at) if at <= now.wall => self.pass_gate(firing, now),
             Phase::Backoff(at) if at <= now.wall => self.make_ready(firing),
-            Phase::Settling(at) if at <= now.wall => {
-                live.phase = Phase::Looking;
-                self.actions.push(Action::Look(Arc::clone(&live.intent)));
-            }
+            Phase::Settling(at) if at <= now.wall => self.look(firing, now),
             _ => {}
         }
     }
@@ -276,8 +290,12 @@ impl Engine {
         let Some(live) = self.live.get_mut(&firing) else { return };
         let due = live.intent.due;
         live.phase = Phase::Armed(due);
+        if live.doubt.is_some() {
+            // It was reopened.
+            return self.look(firing, now);
+        }
         // What a person asked for is due now, whatever the clock was when it was asked.
-        if due <= now.wall || live.intent.kind == Kind::Manual {
+        if due <= now.wall || live.asked {
             self.pass_gate(firing, now);
         } else {
             self.set_timer(due, Timer::Firing(firing));
@@ -287,20 +305,29 @@ impl Engine {
     /// The gate: decides whether a firing whose due time has come may start.
     fn pass_gate(&mut self, firing: FiringId, now: Now) {
         let Some(live) = self.live.get_mut(&firing) else { return };
-        let intent = Arc::clone(&live.intent);
-        if self.clocks.held_until().is_some() && intent.kind == Kind::Scheduled {
+        let (intent, asked) = (Arc::clone(&live.intent), live.asked);
+        if self.clocks.held_until().is_some() && !asked {
             // By a clock that is not believed nothing is late. It rings again when the hold is over.
             live.phase = Phase::Armed(intent.due);
             return self.set_timer(intent.due, Timer::Firing(firing));
         }
-        let starts = self.still_wanted(&intent, now.wall);
-        let Some(live) = self.live.get_mut(&firing) else { return };
-        if starts {
-            live.open_gate(now.wall);
+        if !asked && self.is_paused(&intent) {
+            return self.skip_planned(&[intent], Reason::Paused, now.wall);
+        }
+        if asked || self.still_wanted(&intent, now.wall) {
+            if let Some(live) = self.live.get_mut(&firing) {
+                live.open_gate(now.wall);
+            }
             self.make_ready(firing);
         } else {
             self.skip_planned(&[intent], Reason::Missed, now.wall);
         }
+    }
+
+    /// Whether its entry was, or is, paused at its nominal time.
+    fn is_paused(&self, intent: &Intent) -> bool {
+        let pauses = self.pauses.get(&intent.entry);
+        pauses.is_some_and(|pauses| pauses.iter().any(|pause| pause.covers(intent.nominal)))
     }
 
     fn make_ready(&mut self, firing: FiringId) {
@@ -325,6 +352,7 @@ impl Engine {
                 continue;
             };
             live.phase = Phase::Sending;
+            live.first_sent.get_or_insert(now.wall);
             self.in_flight += 1;
             self.actions.push(Action::Send(Arc::clone(&live.intent)));
         }
@@ -368,7 +396,9 @@ impl Engine {
                 self.arm(firing, now);
             }
         }
-        self.claims.retain(|_, firing| self.live.contains_key(firing));
+        self.leave_out_singly(batch, refused, now);
+        self.answering.remove(&batch);
+        self.forget_claims(batch);
     }
 
     /// Ends firings whose deadline passed while they waited for a token, a bucket or their turn.

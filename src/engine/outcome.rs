@@ -1,5 +1,6 @@
 //! What follows from the end of an attempt: accept, wait, reject, or look for what became of it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use super::live::Phase;
 use super::{Action, Attempted, Engine, Timer, announce, milliseconds};
 use crate::azure::outcome::{Outcome, Refusal};
 use crate::clock::Now;
-use crate::ids::{FiringId, Kind, RunId, SubscriptionId};
+use crate::ids::{FiringId, RunId, SubscriptionId};
 use crate::ledger::{Attempt, Intent, Reason, Record, State};
 
 /// Between two tries when there is no token; a token that comes earlier ends the wait.
@@ -57,31 +58,33 @@ impl Engine {
         if run.is(firing) {
             return self.accept(firing, run, &attempted);
         }
-        if self.claims.get(&run).is_some_and(|claimed| *claimed != firing) {
+        if self.claimant(run).is_some_and(|claimed| claimed != firing) {
             return self.foreign(firing, run, &attempted, now);
         }
-        self.claims.insert(run, firing);
+        self.claim(run, firing, None);
         if let Some(live) = self.live.get_mut(&firing) {
             live.phase = Phase::Owning { run, attempted: Box::new(attempted) };
-            self.actions.push(Action::FindOwner(firing, run));
+            self.actions.push(Action::FindOwners(firing, vec![run]));
         }
     }
 
-    /// It is known whose run an answer named.
-    pub(super) fn owned(&mut self, firing: FiringId, owner: Option<FiringId>, now: Now) {
-        let Some(live) = self.live.get(&firing) else { return };
-        let Phase::Owning { run, attempted } = live.phase.clone() else { return };
-        if owner.is_none() {
-            self.accept(firing, run, &attempted);
-        } else {
-            self.claims.remove(&run);
-            self.foreign(firing, run, &attempted, now);
+    /// It is known which of the runs that were asked about belong to other firings.
+    pub(super) fn owned(&mut self, firing: FiringId, owners: &HashMap<RunId, FiringId>, now: Now) {
+        match self.live.get(&firing).map(|live| live.phase.clone()) {
+            Some(Phase::Sifting(runs)) => self.sifted(firing, runs, owners, now),
+            Some(Phase::Owning { run, attempted }) if owners.contains_key(&run) => {
+                self.claims.remove(&run);
+                self.foreign(firing, run, &attempted, now);
+            }
+            Some(Phase::Owning { run, attempted }) => self.accept(firing, run, &attempted),
+            _ => {}
         }
     }
 
     fn accept(&mut self, firing: FiringId, run: RunId, attempted: &Attempted) {
         let Some(live) = self.live.remove(&firing) else { return };
         self.learn(&live.intent, run);
+        self.claim(run, firing, Some(self.next_batch));
         let attempt = live.attempt(attempted, "accepted", None);
         let mut progress = live.progress(State::Accepted, None, attempted.answered_at.wall, Some(attempt));
         progress.run_id = Some(run);
@@ -222,7 +225,7 @@ impl Engine {
     fn no_token(&mut self, firing: FiringId, detail: String, refused: bool, now: Now) {
         let Some(live) = self.live.get_mut(&firing) else { return };
         live.last_refusal = Some(Refusal { error_message: detail, ..Refusal::default() });
-        if live.intent.kind == Kind::Manual {
+        if live.asked {
             // A person waits, and can ask again.
             let reason = if refused { Reason::Refused } else { Reason::NoToken };
             return self.end_with_last_words(firing, reason, None, now);
@@ -252,7 +255,7 @@ impl Engine {
         let refusal = Refusal { error_message: message, ..Refusal::default() };
         let attempt = Attempt {
             number,
-            sent_at: now.wall,
+            sent_at: live.sent_since(),
             answered_at: now.wall,
             outcome: "unknown",
             refusal: Some(refusal),
@@ -307,6 +310,7 @@ impl Engine {
     /// Leaves a firing to a person. It is never sent again by itself.
     pub(super) fn hold(&mut self, firing: FiringId, reason: Reason, run: Option<RunId>, at: Timestamp) {
         let Some(live) = self.live.remove(&firing) else { return };
+        self.held.insert(firing, (Arc::clone(&live.intent), live.sent_since()));
         self.records.push(Record::Progress(live.progress(State::Held, Some(reason), at, None)));
         self.events.push(announce::held(&live, reason, run));
     }

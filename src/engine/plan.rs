@@ -2,19 +2,19 @@
 //! they become intents.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::live::{Live, Phase};
-use super::missed::{Run, choose, is_late};
+use super::missed::{Lost, Run, add, choose, is_late};
 use super::{Engine, announce};
 use crate::azure::outcome::Refusal;
 use crate::clock::Now;
 use crate::config::Entry;
 use crate::ids::{EntryName, FiringId, Kind, Nominal};
-use crate::ledger::{Answer, Asks, Body, Intent, Mark, Reason, Record, Request, Skips, State};
+use crate::ledger::{Body, Intent, Mark, Reason, Record, Skips, State};
 use crate::template::{Parameters, TemplateError};
 
 /// Intents of one transaction; what is left follows when it is durable.
@@ -25,20 +25,17 @@ const SLICE: usize = 5_000;
 pub(super) struct Slot {
     pub(super) entry: Arc<Entry>,
     pub(super) mark: Nominal,
-    /// The first nominal time after the mark.
+    /// The first nominal time after the mark; none while the entry is paused.
     pub(super) next: Option<Nominal>,
-    /// The last row of nominal times that were left out since they were missed.
-    skipped: Option<Run>,
-    /// Up to here nominal times may have a record, although the mark is lower: the clock was set back.
-    recorded: Nominal,
     /// The newest nominal time that was started although it was missed.
     rescued: Option<Nominal>,
+    paused: bool,
 }
 
 impl Slot {
     pub(super) fn new(entry: Arc<Entry>, mark: Nominal) -> Self {
         let next = entry.calendar.next_after(mark);
-        Self { entry, mark, next, skipped: None, recorded: mark, rescued: None }
+        Self { entry, mark, next, rescued: None, paused: false }
     }
 
     /// What is known of the entry, under a new version of it with the same calendar.
@@ -51,10 +48,18 @@ impl Slot {
     }
 
     fn move_mark(&mut self, mark: Nominal) {
-        self.recorded = self.recorded.max(self.mark);
         self.mark = mark;
-        self.next = self.entry.calendar.next_after(mark);
+        self.next = if self.paused { None } else { self.entry.calendar.next_after(mark) };
     }
+}
+
+/// Nominal times that are left out as one row, by its first firing.
+#[derive(Debug)]
+pub(super) struct Row {
+    firing: FiringId,
+    entry: Arc<Entry>,
+    reason: Reason,
+    run: Run,
 }
 
 /// The enabled entries by name, and their next nominal times by time.
@@ -117,19 +122,23 @@ impl Plan {
         Some(Mark { entry: mark.entry.clone(), nominal })
     }
 
-    /// Brings the marks that lie after `to` back to it; returns them. Nominal times that were left out in one
-    /// row with others before `to` stay left out: they have their record.
+    /// Leaves out an entry for now, or takes it in again.
+    pub(super) fn set_paused(&mut self, name: &EntryName, paused: bool) {
+        if let Some(slot) = self.slots.get_mut(name) {
+            slot.paused = paused;
+            let mark = slot.mark;
+            self.advance(name, mark);
+        }
+    }
+
+    /// Brings the marks that lie after `to` back to it; returns them. The ledger refuses what has its record.
     pub(super) fn return_to(&mut self, to: Nominal) -> Vec<Mark> {
         for slot in self.slots.values_mut() {
-            slot.skipped = slot.skipped.filter(|run| run.first <= to);
             slot.rescued = slot.rescued.filter(|rescued| *rescued <= to);
         }
-        let ahead = self.slots.values().filter_map(|slot| {
-            let straddling = slot.skipped.filter(|run| run.first <= to && run.last > to);
-            let nominal = straddling.map_or(to, |run| run.last);
-            (slot.mark > nominal).then(|| Mark { entry: slot.entry.name.clone(), nominal })
-        });
-        let marks: Vec<Mark> = ahead.collect();
+        let ahead = self.slots.values().filter(|slot| slot.mark > to);
+        let marks: Vec<Mark> =
+            ahead.map(|slot| Mark { entry: slot.entry.name.clone(), nominal: to }).collect();
         for mark in &marks {
             self.lower(mark);
         }
@@ -141,10 +150,11 @@ impl Engine {
     /// Whether a planned firing whose due time has come should start: it is not late, or its policy
     /// starts it all the same.
     pub(super) fn still_wanted(&mut self, intent: &Intent, now: Timestamp) -> bool {
-        if intent.kind != Kind::Scheduled || !is_late(intent.due, &intent.policy, now) {
+        if !is_late(intent.due, &intent.policy, now) {
             return true;
         }
         let late = std::iter::once(intent.nominal).chain(self.newer_missed(intent, now));
+        let late = late.map(|nominal| (nominal, Lost::Late));
         let wanted = choose(late, &intent.policy, now).start.contains(&intent.nominal);
         if let Some(slot) = self.plan.slots.get_mut(&intent.entry).filter(|_| wanted) {
             slot.rescue(intent.nominal);
@@ -199,24 +209,27 @@ impl Engine {
     /// Plans one entry up to `until`; returns how many nominal times were looked at.
     fn plan_entry(&mut self, name: &EntryName, until: Nominal, now: Now) -> usize {
         let Some(slot) = self.plan.slots.get(name) else { return 0 };
-        let entry = Arc::clone(&slot.entry);
-        let (mark, recorded) = (slot.mark, slot.recorded);
-        let late = |nominal: &Nominal| {
-            is_late(entry.calendar.due_time(&entry.name, *nominal), &entry.policy, now.wall)
+        let (entry, mark) = (Arc::clone(&slot.entry), slot.mark);
+        let late = |nominal: Nominal| {
+            is_late(entry.calendar.due_time(&entry.name, nominal), &entry.policy, now.wall)
         };
+        let pauses = self.pauses.get(name).map(Vec::as_slice).unwrap_or_default();
         let (mut seen, mut in_time) = (0, Vec::new());
-        // Once one is in time all that follow are.
-        let missed = entry.calendar.due_between(mark, until).inspect(|_| seen += 1).map_while(|nominal| {
-            let missed = in_time.is_empty() && late(&nominal);
-            if !missed {
-                in_time.push(nominal);
+        let due = entry.calendar.due_between(mark, until).inspect(|_| seen += 1);
+        let past = due.filter_map(|nominal| {
+            if pauses.iter().any(|pause| pause.covers(nominal)) {
+                return Some((nominal, Lost::Paused));
             }
-            Some((nominal, missed))
+            // Once one is in time all that follow are.
+            if in_time.is_empty() && late(nominal) {
+                return Some((nominal, Lost::Late));
+            }
+            in_time.push(nominal);
+            None
         });
-        let missed = missed.filter_map(|(nominal, missed)| missed.then_some(nominal));
-        let choice = choose(missed, &entry.policy, now.wall);
-        if let Some(run) = choice.skipped {
-            self.leave_out(&entry, (mark, recorded), run, now);
+        let choice = choose(past, &entry.policy, now.wall);
+        for (reason, run) in choice.skipped {
+            self.leave_out(&entry, reason, run, now);
         }
         if let (Some(newest), Some(slot)) = (choice.start.last(), self.plan.slots.get_mut(name)) {
             slot.rescue(*newest);
@@ -228,21 +241,49 @@ impl Engine {
         seen + 1
     }
 
-    /// Records missed nominal times as one row; those of which some may have a record already, one by one.
-    fn leave_out(&mut self, entry: &Arc<Entry>, (mark, recorded): (Nominal, Nominal), run: Run, now: Now) {
-        let doubtful: Vec<Nominal> = entry.calendar.due_between(mark, recorded.min(run.last)).collect();
-        let singles = doubtful.iter().map(|nominal| Run { first: *nominal, last: *nominal, count: 1 });
-        let count = run.count - doubtful.len() as u64;
-        let first = doubtful.last().map_or(Some(run.first), |last| entry.calendar.next_after(*last));
-        let row = first.filter(|_| count > 0).map(|first| Run { first, count, ..run });
-        if let (Some(row), Some(slot)) = (row, self.plan.slots.get_mut(&entry.name)) {
-            slot.skipped = Some(row);
+    /// Records nominal times that are left out as one row.
+    fn leave_out(&mut self, entry: &Arc<Entry>, reason: Reason, run: Run, now: Now) {
+        let intent = self.intent(entry, run.first, Body::new("{}"), now);
+        self.events.push(announce::skipped(&intent, reason, run.first, run.last, run.count));
+        if run.count > 1 {
+            let row = Row { firing: intent.firing_id, entry: Arc::clone(entry), reason, run };
+            self.condensed.entry(self.next_batch).or_default().push(row);
         }
-        for run in singles.chain(row) {
-            let intent = self.intent(entry, run.first, Body::new("{}"), now);
-            self.events.push(announce::skipped(&intent, Reason::Missed, run.first, run.last, run.count));
-            let skips = Skips { intent, last: run.last, count: run.count, reason: Reason::Missed };
-            self.records.push(Record::Skipped(Box::new(skips)));
+        let skips = Skips { intent, last: run.last, count: run.count, reason };
+        self.records.push(Record::Skipped(Box::new(skips)));
+    }
+
+    /// The ledger has records of some of the nominal times of a row: those that it has not are left out one by
+    /// one.
+    pub(super) fn leave_out_singly(&mut self, batch: u64, refused: &HashSet<FiringId>, now: Now) {
+        for Row { firing, entry, reason, run } in self.condensed.remove(&batch).unwrap_or_default() {
+            if refused.contains(&firing) {
+                let before = Nominal::from_second(run.first.as_second() - 1).unwrap_or(run.first);
+                for nominal in entry.calendar.due_between(before, run.last) {
+                    self.leave_out(&entry, reason, Run { first: nominal, last: nominal, count: 1 }, now);
+                }
+            }
+        }
+    }
+
+    /// An entry is gone, or has another calendar: what its old one named up to `until`, and nobody has planned, is
+    /// left out.
+    pub(super) fn close_calendar(
+        &mut self,
+        entry: &Arc<Entry>,
+        mark: Nominal,
+        until: Nominal,
+        why: Reason,
+        now: Now,
+    ) {
+        let pauses = self.pauses.get(&entry.name).map(Vec::as_slice).unwrap_or_default();
+        let is_paused = |nominal: Nominal| pauses.iter().any(|pause| pause.covers(nominal));
+        let mut rows = Vec::new();
+        for nominal in entry.calendar.due_between(mark, until) {
+            add(&mut rows, if is_paused(nominal) { Reason::Paused } else { why }, nominal);
+        }
+        for (reason, run) in rows {
+            self.leave_out(entry, reason, run, now);
         }
     }
 
@@ -260,7 +301,7 @@ impl Engine {
     }
 
     /// Makes an intent durable and waits for its due time.
-    fn take_up(&mut self, intent: Intent) {
+    pub(super) fn take_up(&mut self, intent: Intent) {
         let intent = Arc::new(intent);
         self.events.push(announce::planned(&intent));
         self.records.push(Record::Planned(Arc::clone(&intent)));
@@ -280,7 +321,7 @@ impl Engine {
         self.records.push(Record::Stillborn(intent, progress));
     }
 
-    fn intent(&self, entry: &Entry, nominal: Nominal, body: Body, now: Now) -> Intent {
+    pub(super) fn intent(&self, entry: &Entry, nominal: Nominal, body: Body, now: Now) -> Intent {
         Intent {
             firing_id: FiringId::scheduled(&entry.factory, &entry.name, nominal),
             entry: entry.name.clone(),
@@ -295,55 +336,10 @@ impl Engine {
             planned_at: now.wall,
         }
     }
-
-    /// Carries out what people asked for.
-    pub(super) fn asked(&mut self, requests: Vec<Request>, now: Now) {
-        if self.stopping {
-            return;
-        }
-        for request in requests {
-            // A slow ledger may show a request again before its answer is durable.
-            if !self.answered_requests.insert(request.request_id.clone()) {
-                continue;
-            }
-            let Asks::Fire { entry, parameters, scheduled_time } = request.asks.clone();
-            let answer = match self.fire(&entry, parameters, scheduled_time, now) {
-                Ok(firing) => Answer::Firing(firing),
-                Err(why) => Answer::Refused(why),
-            };
-            self.records.push(Record::Answered { request: Box::new(request), answer, at: now.wall });
-        }
-    }
-
-    fn fire(
-        &mut self,
-        name: &EntryName,
-        extra: serde_json::Map<String, serde_json::Value>,
-        scheduled_time: Option<Nominal>,
-        now: Now,
-    ) -> Result<FiringId, String> {
-        let Some(slot) = self.plan.slots.get(name) else {
-            return Err(format!("there is no enabled entry named '{name}' in the schedule in force"));
-        };
-        let entry = Arc::clone(&slot.entry);
-        let nominal = scheduled_time.unwrap_or(Nominal::at_or_before(now.wall));
-        let mut random = [0_u8; 16];
-        random[..8].copy_from_slice(&(self.random)().to_le_bytes());
-        random[8..].copy_from_slice(&(self.random)().to_le_bytes());
-        let mut intent = self.intent(&entry, nominal, Body::new("{}"), now);
-        intent.kind = Kind::Manual;
-        intent.firing_id = FiringId::from_random(random);
-        intent.due = now.wall;
-        let parameters = entry.parameters.overlay(extra);
-        intent.body = render(&entry, &parameters, &intent).map_err(|error| error.to_string())?;
-        let firing = intent.firing_id;
-        self.take_up(intent);
-        Ok(firing)
-    }
 }
 
 /// Renders the body that every attempt of this intent sends.
-fn render(entry: &Entry, parameters: &Parameters, intent: &Intent) -> Result<Body, TemplateError> {
+pub(super) fn render(entry: &Entry, parameters: &Parameters, intent: &Intent) -> Result<Body, TemplateError> {
     let context = entry.context(intent.firing_id, intent.nominal, intent.due);
     parameters.render(&context).map(|json| Body::new(&json))
 }

@@ -30,6 +30,16 @@ pub(super) struct Changes {
 }
 
 impl Changes {
+    /// Why the calendar that an entry had is over, if it is.
+    pub(super) fn ends(&self, name: &EntryName) -> Option<Reason> {
+        if !self.slots.contains_key(name) {
+            return Some(Reason::Removed);
+        }
+        self.begun.iter().any(|(mark, _)| mark.entry == *name).then_some(Reason::Changed)
+    }
+}
+
+impl Changes {
     /// Compares the enabled entries with what was in force: `known` gives an entry's mark and calendar, `slots`
     /// what else is known of it.
     pub(super) fn between(
@@ -93,6 +103,13 @@ impl Engine {
             self.skip_planned(&intents, Reason::Removed, now.wall);
         }
         let added = changes.begun.len() - changes.moved;
+        let behind = self.plan.slots.values().filter(|slot| slot.mark < swap);
+        let behind: Vec<_> = behind.map(|slot| (Arc::clone(&slot.entry), slot.mark)).collect();
+        for (entry, mark) in behind {
+            if let Some(why) = changes.ends(&entry.name) {
+                self.close_calendar(&entry, mark, swap, why, now);
+            }
+        }
         self.put_in_force(schedule, changes, now, (added, edited));
         let marks = self.withdraw(&changed);
         self.records.extend(marks.into_iter().map(Record::Marked));
@@ -145,5 +162,15 @@ impl Engine {
         self.settings = schedule.daemon.clone();
         self.studio = schedule.studio;
         self.plan = Plan::new(Arc::clone(&schedule.version), changes.slots);
+        self.leave_out_paused();
+    }
+
+    /// Entries that are paused are not planned.
+    pub(super) fn leave_out_paused(&mut self) {
+        for (name, pauses) in &self.pauses {
+            if pauses.iter().any(|pause| pause.until.is_none()) {
+                self.plan.set_paused(name, true);
+            }
+        }
     }
 }

@@ -9,9 +9,12 @@ use super::ready::Ready;
 use super::reload::Changes;
 use super::steps::Clocks;
 use super::{Action, Engine, Random, Schedule, Timer};
+use jiff::Timestamp;
+
 use crate::clock::Now;
-use crate::ids::Nominal;
-use crate::ledger::{Intent, Open, Reason, Record, Snapshot, State};
+use crate::config::Entry;
+use crate::ids::{FiringId, Nominal};
+use crate::ledger::{Intent, Known, Reason, Record, Snapshot, State};
 
 impl Engine {
     fn new(schedule: &Schedule, snapshot: &Snapshot, random: Random, now: Now) -> Self {
@@ -28,8 +31,12 @@ impl Engine {
             in_flight: 0,
             no_token_until: None,
             learned: snapshot.learned.clone(),
+            held: snapshot.held.iter().map(held).collect(),
+            pauses: snapshot.pauses.clone(),
             claims: HashMap::new(),
-            answered_requests: HashSet::new(),
+            weighing: HashSet::new(),
+            condensed: HashMap::new(),
+            answering: HashMap::new(),
             next_batch: snapshot.next_batch,
             planning: None,
             reloading: None,
@@ -59,11 +66,13 @@ impl Engine {
         engine
     }
 
-    /// An engine for this schedule, and the first actions. `lock_taken` is when this process took the
-    /// ledger's lock: nothing can have left this host after that but by us.
+    /// An engine for this schedule, and the first actions. `before` are the entries of the schedule that was in
+    /// force last, if it is known. `lock_taken` is when this process took the ledger's lock: nothing can have
+    /// left this host after that but by us.
     #[must_use]
     pub fn start(
         schedule: &Schedule,
+        before: &[Arc<Entry>],
         snapshot: Snapshot,
         random: Random,
         lock_taken: Now,
@@ -74,11 +83,20 @@ impl Engine {
         let known = snapshot.marks.iter().map(|(name, known)| (name, known.clone())).collect();
         let changes = Changes::between(&known, &HashMap::new(), &schedule.entries, swap);
         let counts = (changes.begun.len() - changes.moved, changes.moved);
+        for entry in before.iter().filter(|entry| entry.enabled) {
+            if let Some((mark, fingerprint)) = snapshot.marks.get(&entry.name)
+                && entry.calendar.fingerprint() == *fingerprint
+                && let Some(why) = changes.ends(&entry.name)
+            {
+                engine.close_calendar(entry, *mark, swap, why, now);
+            }
+        }
         engine.put_in_force(schedule, changes, now, counts);
         // What is still to come is planned anew, by the schedule that is in force now.
         let (coming, open): (Vec<_>, Vec<_>) = snapshot.open.into_iter().partition(|open| {
             open.state == State::Planned
                 && open.attempts == 0
+                && open.reopened_at.is_none()
                 && open.intent.nominal > swap
                 && is_scheduled(open)
         });
@@ -97,14 +115,16 @@ impl Engine {
     }
 
     /// Goes on with a firing that the last daemon left open.
-    fn take_back_up(&mut self, open: &Open, clean_stop: bool, lock_taken: Now, now: Now) {
+    fn take_back_up(&mut self, open: &Known, clean_stop: bool, lock_taken: Now, now: Now) {
         let firing = open.intent.firing_id;
         let mut live = Live::new(Arc::clone(&open.intent), Phase::Armed(open.intent.due));
         live.attempts = open.attempts;
         live.counted = open.counted;
         live.unknown_since = open.ever_unknown.then_some(lock_taken.boot);
         live.waits_for = open.reason.filter(|reason| matches!(reason, Reason::Throttled | Reason::NoToken));
-        live.started = open.first_sent_at.map(|sent| sent.max(open.intent.due));
+        live.asked |= open.reopened_at.is_some();
+        live.first_sent = open.first_sent_at;
+        live.started = open.first_sent_at.map(|sent| sent.max(open.intent.due)).max(open.reopened_at);
         if open.reason == Some(Reason::Throttled)
             && let Some(until) = open.next_at.filter(|until| *until > now.wall)
         {
@@ -132,6 +152,12 @@ impl Engine {
     }
 }
 
-fn is_scheduled(open: &Open) -> bool {
+/// A firing that waits for a person, and since when it may have started a run.
+fn held(known: &Known) -> (FiringId, (Arc<Intent>, Timestamp)) {
+    let since = known.first_sent_at.unwrap_or_else(|| known.intent.sent_since());
+    (known.intent.firing_id, (Arc::clone(&known.intent), since))
+}
+
+fn is_scheduled(open: &Known) -> bool {
     open.intent.kind == crate::ids::Kind::Scheduled
 }

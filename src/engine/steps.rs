@@ -97,6 +97,7 @@ impl Engine {
         let mut timers = Vec::new();
         for (firing, live) in &mut self.live {
             live.started = live.started.map(moved);
+            live.first_sent = live.first_sent.map(moved);
             if let Phase::Backoff(at) | Phase::Settling(at) = &mut live.phase {
                 *at = moved(*at);
                 timers.push((*at, Timer::Firing(*firing)));

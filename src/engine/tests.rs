@@ -7,15 +7,19 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::*;
-use crate::azure::outcome::{Look, Outcome, Refusal};
+use crate::azure::look::{FoundRun, Look, Searched};
+use crate::azure::outcome::{Outcome, Refusal};
 use crate::clock::{Clock as _, ManualClock};
 use crate::config::tests::AZURE;
 use crate::event::Name;
+use crate::ids::Kind;
 use crate::ids::Nominal;
-use crate::ledger::{Open, Snapshot, State};
+use crate::ledger::{Known, Snapshot, State};
 
 mod attempts;
 mod clock;
+mod people;
+mod query;
 
 /// The engine with a clock of its own, and all that it wanted done.
 struct Bench {
@@ -23,6 +27,8 @@ struct Bench {
     clock: ManualClock,
     sent: Vec<Arc<Intent>>,
     looks: Vec<FiringId>,
+    searches: Vec<FiringId>,
+    owners_asked: Vec<(FiringId, Vec<RunId>)>,
     tokens_rejected: usize,
     /// Batches that are not durable yet, while the disk is slow.
     waiting: Option<Vec<(u64, HashSet<FiringId>)>>,
@@ -54,12 +60,14 @@ impl Bench {
         let clock = ManualClock::at(at.parse().unwrap());
         let now = clock.now();
         let random: Random = Box::new(|| 7);
-        let (engine, actions) = Engine::start(&schedule(pipelines), snapshot, random, now, now);
+        let (engine, actions) = Engine::start(&schedule(pipelines), &[], snapshot, random, now, now);
         let mut bench = Self {
             engine,
             clock,
             sent: Vec::new(),
             looks: Vec::new(),
+            searches: Vec::new(),
+            owners_asked: Vec::new(),
             tokens_rejected: 0,
             waiting: Some(Vec::new()),
             known: HashMap::new(),
@@ -96,6 +104,8 @@ impl Bench {
                 }
                 Action::Send(intent) => self.sent.push(intent),
                 Action::Look(intent) => self.looks.push(intent.firing_id),
+                Action::Search(intent, _) => self.searches.push(intent.firing_id),
+                Action::FindOwners(firing, runs) => self.owners_asked.push((firing, runs)),
                 Action::RejectToken(_) => self.tokens_rejected += 1,
                 _ => {}
             }
@@ -164,10 +174,26 @@ impl Bench {
         self.answer(Outcome::Accepted { run_id });
     }
 
-    /// Ends the look that began last.
+    /// Ends the look that began last; a search that follows shows nothing either.
     fn look_finds_nothing(&mut self) {
         let firing = *self.looks.last().unwrap();
+        let searches = self.searches.len();
         self.tell(Input::Looked(firing, Box::new(Look::Absent)));
+        if self.searches.len() > searches {
+            self.search_shows(Vec::new());
+        }
+    }
+
+    /// Ends the search that began last.
+    fn search_shows(&mut self, runs: Vec<FoundRun>) {
+        let firing = *self.searches.last().unwrap();
+        self.tell(Input::Searched(firing, Box::new(Searched::Runs(runs))));
+    }
+
+    /// Says whose the runs are that were asked about last.
+    fn owned_by(&mut self, owners: &[(RunId, FiringId)]) {
+        let (firing, _) = self.owners_asked.pop().unwrap();
+        self.tell(Input::Owned(firing, owners.iter().copied().collect()));
     }
 
     /// The last state that the ledger was told of a firing.

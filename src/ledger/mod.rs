@@ -20,7 +20,8 @@ use crate::schedule::Fingerprint;
 
 pub use lock::{Lock, LockError};
 pub use record::{
-    Answer, Asks, Attempt, Batch, Body, Intent, Loaded, Mark, Progress, Reason, Record, Request, Skips, State,
+    About, Answer, Asks, Attempt, Batch, Body, Intent, Known, Loaded, Mark, Pause, Progress, Reason, Record,
+    Request, Settlement, Skips, State,
 };
 pub use sqlite::SqliteLedger;
 
@@ -63,34 +64,17 @@ impl LedgerError {
     }
 }
 
-/// A firing that is not over, as it was last recorded.
-#[derive(Debug, Clone)]
-pub struct Open {
-    /// Its intent.
-    pub intent: Arc<Intent>,
-    /// Where it stands: planned, waiting or unknown.
-    pub state: State,
-    /// Why.
-    pub reason: Option<Reason>,
-    /// Attempts made.
-    pub attempts: u32,
-    /// Attempts that count against `max_attempts`.
-    pub counted: u32,
-    /// When it goes on by itself.
-    pub next_at: Option<Timestamp>,
-    /// When its first attempt was sent.
-    pub first_sent_at: Option<Timestamp>,
-    /// Whether the answer to any of its attempts was lost.
-    pub ever_unknown: bool,
-}
-
 /// What a daemon needs to know when it starts.
 #[derive(Debug, Default)]
 pub struct Snapshot {
     /// Marks and calendar fingerprints of the entries that were in force.
     pub marks: HashMap<EntryName, (Nominal, Fingerprint)>,
     /// The firings that are not over, held ones excepted.
-    pub open: Vec<Open>,
+    pub open: Vec<Known>,
+    /// The firings that wait for a person.
+    pub held: Vec<Known>,
+    /// From when until when entries were, or are, paused, in order.
+    pub pauses: HashMap<EntryName, Vec<Pause>>,
     /// Whether each factory has so far always taken our request id as the run's, by [`crate::ids::Factory::key`].
     pub learned: HashMap<String, bool>,
     /// The last schedule that was in force: version and text.
@@ -167,8 +151,9 @@ pub trait Ledger: Send {
     /// Writes a run of batches in one transaction and keeps their events until they are known to be
     /// announced; forgets the events of the batches in `announced`.
     ///
-    /// Returns the planned firings that were refused, since the ledger already has a scheduled firing
-    /// of that entry and nominal time. They must not be sent.
+    /// Returns what was refused, and must not be sent: planned firings of an entry and a nominal time of which the
+    /// ledger has a record, rows of skips (by their first firing) that have such a nominal time among them,
+    /// and firings that cannot be reopened since they are not over. The events of what was refused are not kept.
     ///
     /// # Errors
     /// [`LedgerError::Database`] when it could not be made durable; nothing of it is then.
@@ -184,15 +169,15 @@ pub trait Ledger: Send {
     /// [`LedgerError::Database`], [`LedgerError::Unreadable`].
     fn load(&mut self) -> impl Future<Output = Result<Snapshot, LedgerError>> + Send;
 
-    /// Which firing, other than `but`, owns this run.
+    /// Which firings, other than `but`, own these runs: they accepted them, or their id is the run's.
     ///
     /// # Errors
     /// [`LedgerError::Database`], [`LedgerError::Unreadable`].
-    fn owner(
+    fn owners(
         &mut self,
-        run: RunId,
+        runs: &[RunId],
         but: FiringId,
-    ) -> impl Future<Output = Result<Option<FiringId>, LedgerError>> + Send;
+    ) -> impl Future<Output = Result<HashMap<RunId, FiringId>, LedgerError>> + Send;
 
     /// The requests that wait to be carried out, oldest first.
     ///

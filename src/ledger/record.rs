@@ -1,5 +1,6 @@
 //! What the ledger remembers: intents, the progress of firings, marks and requests, as data.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -37,6 +38,14 @@ pub struct Intent {
     pub schedule_version: Arc<str>,
     /// When it was planned.
     pub planned_at: Timestamp,
+}
+
+impl Intent {
+    /// The earliest moment at which it can have been sent.
+    #[must_use]
+    pub fn sent_since(&self) -> Timestamp {
+        self.due.max(self.planned_at)
+    }
 }
 
 /// A rendered request body. It may hold what must not be logged, so its `Debug` prints its length.
@@ -117,6 +126,10 @@ words! {
         Missed = "missed",
         /// Its entry was removed or disabled before it was sent.
         Removed = "removed",
+        /// Its entry's calendar was changed before it was planned.
+        Changed = "changed",
+        /// Its entry was paused.
+        Paused = "paused",
         /// The service refused it, and would again.
         Refused = "refused",
         /// All attempts that the policy allows were made.
@@ -129,8 +142,12 @@ words! {
         Template = "template",
         /// The answer of an attempt was lost.
         AnswerLost = "answer_lost",
-        /// The factory's way of naming runs is not known well enough to decide.
+        /// Several runs could be its own, or one that could be that of another firing as well.
         CannotDecide = "cannot_decide",
+        /// A run could be its own, but not all of it is shown.
+        PossibleMatch = "possible_match",
+        /// A person said how it ended.
+        Settled = "settled",
         /// The entry says `on_unknown: hold`.
         OnUnknownHold = "on_unknown_hold",
         /// The deadline passed while the answer was unknown.
@@ -232,7 +249,7 @@ pub enum Record {
     Planned(Arc<Intent>),
     /// An intent that could not be rendered, or that is over before it began.
     Stillborn(Arc<Intent>, Progress),
-    /// Nominal times were left out.
+    /// Nominal times were left out. The ledger refuses the whole row if one of them has a record.
     Skipped(Box<Skips>),
     /// An entry is planned up to here.
     Marked(Mark),
@@ -242,6 +259,29 @@ pub enum Record {
     SetBack(Nominal),
     /// A firing went on.
     Progress(Progress),
+    /// A person wants a firing that was over to be tried again. The ledger refuses it if it is not over.
+    Reopened {
+        /// The firing.
+        firing_id: FiringId,
+        /// When.
+        at: Timestamp,
+    },
+    /// Nominal times of an entry from here on are left out.
+    Paused {
+        /// The entry.
+        entry: EntryName,
+        /// From when.
+        at: Timestamp,
+        /// Why, in a person's words.
+        note: Option<String>,
+    },
+    /// Nominal times of an entry from here on are carried out again.
+    Resumed {
+        /// The entry.
+        entry: EntryName,
+        /// From when.
+        at: Timestamp,
+    },
     /// A factory was seen to take, or not to take, our request id as the run's.
     Learned {
         /// [`Factory::key`].
@@ -268,6 +308,8 @@ pub enum Record {
 pub enum Answer {
     /// It led to this firing.
     Firing(FiringId),
+    /// It was carried out.
+    Done,
     /// It could not be carried out.
     Refused(String),
 }
@@ -285,6 +327,53 @@ pub enum Asks {
         /// The `scheduled_time` for its templates; `None` means now.
         scheduled_time: Option<Nominal>,
     },
+    /// Try a firing again that ended without a run, or is held.
+    Retry {
+        /// The firing.
+        firing: FiringId,
+    },
+    /// Close a held firing.
+    Settle {
+        /// The firing.
+        firing: FiringId,
+        /// What the person found out, or wants.
+        how: Settlement,
+    },
+    /// Leave out an entry's nominal times from now on.
+    Pause {
+        /// The entry.
+        entry: EntryName,
+        /// Why, in the person's words.
+        note: Option<String>,
+    },
+    /// Carry out an entry's nominal times again, from now on.
+    Resume {
+        /// The entry.
+        entry: EntryName,
+    },
+}
+
+impl Asks {
+    /// The firing that it is about.
+    #[must_use]
+    pub fn firing(&self) -> Option<FiringId> {
+        match self {
+            Self::Retry { firing } | Self::Settle { firing, .. } => Some(*firing),
+            Self::Fire { .. } | Self::Pause { .. } | Self::Resume { .. } => None,
+        }
+    }
+}
+
+/// How a person closes a held firing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Settlement {
+    /// This run is its own.
+    Run(RunId),
+    /// It started nothing, and shall start nothing.
+    NotStarted,
+    /// It started nothing, and shall be sent again.
+    Retry,
 }
 
 /// A request of a person, as the ledger holds it until the daemon carries it out.
@@ -294,6 +383,66 @@ pub struct Request {
     pub request_id: String,
     /// What is asked.
     pub asks: Asks,
+    /// What the ledger knows of the firing that is spoken of.
+    pub about: Option<Box<About>>,
+}
+
+impl Request {
+    /// A request as a person makes it.
+    #[must_use]
+    pub fn new(request_id: String, asks: Asks) -> Self {
+        Self { request_id, asks, about: None }
+    }
+}
+
+/// What the ledger knows of the firing of a request.
+#[derive(Debug, Clone, PartialEq)]
+pub struct About {
+    /// Where it stands.
+    pub firing: Known,
+    /// Which other firing owns the run that the person named.
+    pub owner: Option<FiringId>,
+}
+
+/// A firing, as it was last recorded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Known {
+    /// Its intent.
+    pub intent: Arc<Intent>,
+    /// Where it stands.
+    pub state: State,
+    /// Why.
+    pub reason: Option<Reason>,
+    /// Attempts made.
+    pub attempts: u32,
+    /// Attempts that count against `max_attempts`.
+    pub counted: u32,
+    /// When it goes on by itself.
+    pub next_at: Option<Timestamp>,
+    /// When its first attempt was sent.
+    pub first_sent_at: Option<Timestamp>,
+    /// When a person last wanted it tried again.
+    pub reopened_at: Option<Timestamp>,
+    /// Whether the answer to any of its attempts was lost.
+    pub ever_unknown: bool,
+}
+
+/// From when until when an entry is paused. A nominal time at the end is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pause {
+    /// From when.
+    pub from: Timestamp,
+    /// Until when; `None` while it lasts.
+    pub until: Option<Timestamp>,
+}
+
+impl Pause {
+    /// Whether it leaves out this nominal time.
+    #[must_use]
+    pub fn covers(&self, nominal: Nominal) -> bool {
+        let at = nominal.timestamp();
+        at >= self.from && self.until.is_none_or(|until| at < until)
+    }
 }
 
 /// Changes and the events that announce them, in one transaction.
@@ -308,10 +457,27 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Whether somebody waits for its commit: it makes intents or a schedule durable.
+    /// Whether somebody waits for its commit: it makes intents, a schedule or an answer durable.
     #[must_use]
     pub fn arms(&self) -> bool {
-        self.records.iter().any(|record| matches!(record, Record::Planned(_) | Record::Loaded(_)))
+        self.records.iter().any(|record| {
+            matches!(
+                record,
+                Record::Planned(_) | Record::Loaded(_) | Record::Reopened { .. } | Record::Answered { .. }
+            )
+        })
+    }
+
+    /// The facts that are to be announced once these firings were refused.
+    pub fn announced_without<'a>(
+        &'a self,
+        refused: &'a HashSet<FiringId>,
+    ) -> impl Iterator<Item = &'a Event> {
+        let refused: HashSet<String> = refused.iter().map(ToString::to_string).collect();
+        let is_refused = move |event: &Event| {
+            event.fields.firing_id.as_ref().is_some_and(|firing| refused.contains(firing))
+        };
+        self.events.iter().filter(move |event| !is_refused(event))
     }
 }
 

@@ -165,23 +165,40 @@ fn a_lost_answer_without_a_run_is_sent_again_where_the_factory_is_known_to_take_
 }
 
 #[test]
-fn what_cannot_be_decided_is_held_and_never_sent_again() {
+fn a_lost_answer_of_a_factory_with_ids_of_its_own_is_found_by_what_was_sent() {
     let place = Place::new();
     place.sim.set(|switches| switches.run_id_mode = RunIdMode::Own);
     fault(&place, Fault::always(Operation::CreateRun, Effect::ResetAfter).times(1));
-    let daemon = once(&place, "settle: 1s");
+    let daemon = once(&place, "settle: 1s, parameters: { day: '{{ scheduled_time }}', n: 5 }");
+    let adopted = daemon.wait_for("run.adopted", |_| true);
+    daemon.stop();
+    let runs = place.sim.runs();
+    assert_eq!(runs.len(), 1, "it is not sent again");
+    assert_eq!(adopted["run_id"], runs[0].run_id);
+    assert_eq!(state(&place), ("accepted".into(), String::new()));
+}
+
+#[test]
+fn what_cannot_be_decided_is_held_and_never_sent_again() {
+    let place = Place::new();
+    place.sim.set(|switches| {
+        switches.run_id_mode = RunIdMode::Own;
+        switches.redact_parameters = true;
+    });
+    fault(&place, Fault::always(Operation::CreateRun, Effect::ResetAfter).times(1));
+    let daemon = once(&place, "settle: 1s, parameters: { n: 5 }");
     let held = daemon.wait_for("firing.held", |_| true);
     assert_eq!(held["level"], "ERROR");
     let firing = held["firing_id"].as_str().unwrap();
-    let at = held["scheduled_time"].as_str().unwrap();
-    assert_eq!(held["command"], format!("adf-cron fire a --scheduled-time {at}"));
+    let run = &place.sim.runs()[0].run_id;
+    assert_eq!(held["command"], format!("adf-cron settle {firing} --run {run}"));
     daemon.stop();
     // Not by the next start either.
     let again = place.daemon();
     place.sim.wait_until(LIMIT, "a token", |seen| (seen.count(Operation::Token) >= 2).then_some(()));
     again.stop();
     assert_eq!(place.sim.runs().len(), 1);
-    assert_eq!(state(&place), ("held".into(), "cannot_decide".into()));
+    assert_eq!(state(&place), ("held".into(), "possible_match".into()));
     let shown = place.run(&["history", "--state", "held"]);
     assert!(crate::process::results(&shown).contains(firing), "a person finds it in the history");
 }
@@ -231,9 +248,10 @@ fn a_run_id_that_is_none_or_another_firings_is_an_anomaly_and_treated_as_unknown
     assert_eq!((&anomaly["run_id"], &anomaly["reason"]), (&"not-a-guid".into(), &"malformed_run_id".into()));
     let unknown = daemon.wait_for("firing.unknown", |_| true);
     assert_eq!(unknown["firing_id"], anomaly["firing_id"]);
-    daemon.wait_for("firing.held", |_| true);
+    let created = daemon.wait_for("run.created", |_| true);
+    assert_eq!(created["attempt"], 2, "no run was found after the settle time, so it is sent again");
     daemon.stop();
-    assert!(place.sim.runs().is_empty(), "it is not sent again");
+    assert_eq!(place.sim.runs().len(), 1);
 
     // The id of a run that another firing owns.
     let place = Place::new();

@@ -16,6 +16,7 @@ mod main_job;
 mod manifest;
 mod one_off;
 mod parameters;
+mod people;
 mod process;
 mod readme;
 mod reload;

@@ -19,7 +19,11 @@ fn throttled(seconds: u64) -> Outcome {
 }
 
 /// A ledger that has seen the factory take our ids, with these firings open.
-fn remembered(pipelines: &str, open: &[(&str, State, Option<Reason>)], clean_stop: bool) -> Snapshot {
+pub(super) fn remembered(
+    pipelines: &str,
+    open: &[(&str, State, Option<Reason>)],
+    clean_stop: bool,
+) -> Snapshot {
     let schedule = schedule(pipelines);
     let entry = &schedule.entries[0];
     let open = open.iter().map(|(at, state, reason)| {
@@ -38,7 +42,7 @@ fn remembered(pipelines: &str, open: &[(&str, State, Option<Reason>)], clean_sto
             planned_at: nominal.timestamp(),
         };
         let waits = *state == State::Waiting;
-        Open {
+        Known {
             intent: Arc::new(intent),
             state: *state,
             reason: *reason,
@@ -46,10 +50,11 @@ fn remembered(pipelines: &str, open: &[(&str, State, Option<Reason>)], clean_sto
             counted: u32::from(waits),
             next_at: waits.then(|| nominal.timestamp() + SignedDuration::from_secs(90)),
             first_sent_at: waits.then(|| nominal.timestamp()),
+            reopened_at: None,
             ever_unknown: false,
         }
     });
-    let open: Vec<Open> = open.collect();
+    let open: Vec<Known> = open.collect();
     let mark = open.iter().map(|open| open.intent.nominal).max();
     let marks = mark.map(|mark| (entry.name.clone(), (mark, entry.calendar.fingerprint())));
     Snapshot {

@@ -38,6 +38,7 @@ CREATE TABLE firing (
     counted          BIGINT NOT NULL,
     next_at          BIGINT,
     first_sent_at    BIGINT,
+    reopened_at      BIGINT,
     run_id           TEXT,
     run_status       TEXT,
     error_message    TEXT,
@@ -50,6 +51,8 @@ CREATE UNIQUE INDEX firing_once ON firing (entry, nominal) WHERE kind = 'schedul
 CREATE INDEX firing_open ON firing (state) WHERE state IN ('planned', 'waiting', 'unknown', 'held');
 CREATE INDEX firing_run ON firing (run_id) WHERE run_id IS NOT NULL;
 CREATE INDEX firing_recent ON firing (nominal);
+-- Rows that stand for several nominal times, which guard all of them.
+CREATE INDEX firing_condensed ON firing (last_nominal) WHERE skipped > 1;
 
 -- Every createRun call whose end is known.
 CREATE TABLE attempt (
@@ -70,6 +73,15 @@ CREATE TABLE attempt (
 CREATE TABLE factory (
     factory      TEXT PRIMARY KEY,
     takes_our_id BIGINT NOT NULL
+);
+
+-- From when until when entries were paused.
+CREATE TABLE pause (
+    entry      TEXT NOT NULL,
+    paused_at  BIGINT NOT NULL,
+    resumed_at BIGINT,
+    note       TEXT,
+    PRIMARY KEY (entry, paused_at)
 );
 
 -- What people asked the daemon to do.

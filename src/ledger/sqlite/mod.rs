@@ -1,10 +1,11 @@
 //! The ledger in a SQLite file: WAL, `synchronous=FULL`, one writer. Reading and opening are here,
-//! writing in `write`.
+//! writing in `write`, what is refused in `guard`.
 
+mod guard;
 mod read;
 mod write;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::OpenOptions;
 use std::ops::RangeInclusive;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -138,8 +139,12 @@ impl Ledger for SqliteLedger {
         self.snapshot().await
     }
 
-    async fn owner(&mut self, run: RunId, but: FiringId) -> Result<Option<FiringId>, LedgerError> {
-        self.owner_of(run, but).await
+    async fn owners(
+        &mut self,
+        runs: &[RunId],
+        but: FiringId,
+    ) -> Result<HashMap<RunId, FiringId>, LedgerError> {
+        self.owners_of(runs, but).await
     }
 
     async fn requests(&mut self) -> Result<Vec<Request>, LedgerError> {

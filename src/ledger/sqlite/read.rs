@@ -1,5 +1,6 @@
 //! What is read from the SQLite ledger: the snapshot for a starting daemon, the history, and requests.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -12,9 +13,18 @@ use crate::ids::{
     SubscriptionId,
 };
 use crate::ledger::{
-    Answer, Body, HistoryFilter, HistoryRow, Intent, LedgerError, Open, Reason, Request, Snapshot, State,
+    About, Answer, Asks, Body, HistoryFilter, HistoryRow, Intent, Known, LedgerError, Pause, Reason, Request,
+    Settlement, Snapshot, State,
 };
 use crate::schedule::Fingerprint;
+
+/// A firing with all that [`known`] reads.
+macro_rules! known_firing {
+    () => {
+        "SELECT *, EXISTS (SELECT 1 FROM attempt WHERE attempt.firing_id = firing.firing_id \
+         AND outcome = 'unknown') AS ever_unknown FROM firing"
+    };
+}
 
 /// What stands in a column, read by `parse`, or an error that names the column.
 fn column<T, E: std::fmt::Display>(
@@ -86,8 +96,8 @@ fn intent(row: &SqliteRow) -> Result<Intent, LedgerError> {
     })
 }
 
-fn open(row: &SqliteRow) -> Result<Open, LedgerError> {
-    Ok(Open {
+fn known(row: &SqliteRow) -> Result<Known, LedgerError> {
+    Ok(Known {
         intent: Arc::new(intent(row)?),
         state: word(row, "state", State::parse)?,
         reason: get::<Option<&str>>(row, "reason")?.and_then(Reason::parse),
@@ -95,6 +105,7 @@ fn open(row: &SqliteRow) -> Result<Open, LedgerError> {
         counted: number(row, "counted")?,
         next_at: optional_time(row, "next_at")?,
         first_sent_at: optional_time(row, "first_sent_at")?,
+        reopened_at: optional_time(row, "reopened_at")?,
         ever_unknown: get(row, "ever_unknown")?,
     })
 }
@@ -136,14 +147,19 @@ impl SqliteLedger {
             let fingerprint = Fingerprint(get(&row, "fingerprint")?);
             snapshot.marks.insert(column(&row, "name", EntryName::new)?, (mark, fingerprint));
         }
-        let firings = "SELECT *, EXISTS (SELECT 1 FROM attempt WHERE attempt.firing_id = firing.firing_id \
-             AND outcome = 'unknown') AS ever_unknown FROM firing \
-             WHERE state IN ('planned', 'waiting', 'unknown', 'held') ORDER BY due";
+        // The words of the index, so that it is used.
+        let firings = concat!(
+            known_firing!(),
+            " WHERE state IN ('planned', 'waiting', 'unknown', 'held') ORDER BY due"
+        );
         for row in self.rows(firings).await? {
-            // The words of the index, so that it is used; held firings wait for a person.
-            if get::<&str>(&row, "state")? != State::Held.as_str() {
-                snapshot.open.push(open(&row)?);
-            }
+            let known = known(&row)?;
+            let list = if known.state == State::Held { &mut snapshot.held } else { &mut snapshot.open };
+            list.push(known);
+        }
+        for row in self.rows("SELECT entry, paused_at, resumed_at FROM pause ORDER BY paused_at").await? {
+            let pause = Pause { from: time(&row, "paused_at")?, until: optional_time(&row, "resumed_at")? };
+            snapshot.pauses.entry(column(&row, "entry", EntryName::new)?).or_default().push(pause);
         }
         for row in self.rows("SELECT factory, takes_our_id FROM factory").await? {
             snapshot.learned.insert(get(&row, "factory")?, get::<i64>(&row, "takes_our_id")? != 0);
@@ -164,33 +180,67 @@ impl SqliteLedger {
         Ok(snapshot)
     }
 
-    pub(super) async fn owner_of(
+    pub(super) async fn owners_of(
         &mut self,
-        run: RunId,
+        runs: &[RunId],
         but: FiringId,
-    ) -> Result<Option<FiringId>, LedgerError> {
-        sqlx::query("SELECT firing_id FROM firing WHERE run_id = ? AND firing_id <> ? LIMIT 1")
-            .bind(run.to_string())
+    ) -> Result<HashMap<RunId, FiringId>, LedgerError> {
+        let mut owners = HashMap::new();
+        for run in runs {
+            let id = run.to_string();
+            let owner = sqlx::query(
+                "SELECT firing_id FROM firing WHERE (run_id = ? OR firing_id = ?) AND firing_id <> ? LIMIT 1",
+            )
+            .bind(&id)
+            .bind(&id)
             .bind(but.to_string())
             .fetch_optional(&mut self.connection)
             .await
-            .map_err(|source| self.failed(source))?
-            .map(|row| column(&row, "firing_id", FiringId::parse))
-            .transpose()
+            .map_err(|source| self.failed(source))?;
+            if let Some(row) = owner {
+                owners.insert(*run, column(&row, "firing_id", FiringId::parse)?);
+            }
+        }
+        Ok(owners)
     }
 
     pub(super) async fn waiting_requests(&mut self) -> Result<Vec<Request>, LedgerError> {
-        let sql = "SELECT request_id, asks FROM request WHERE state = 'waiting' ORDER BY asked_at";
+        let sql =
+            "SELECT request_id, asks FROM request WHERE state = 'waiting' ORDER BY asked_at, request_id";
         let mut requests = Vec::new();
         for row in self.rows(sql).await? {
             let request_id: String = get(&row, "request_id")?;
             match json(&row, "asks") {
-                Ok(asks) => requests.push(Request { request_id, asks }),
+                Ok(asks) => {
+                    let about = self.about(&asks).await?.map(Box::new);
+                    requests.push(Request { request_id, asks, about });
+                }
                 // One that a newer program left must not keep all others waiting.
                 Err(error) => self.refuse(&request_id, error.to_string()).await?,
             }
         }
         Ok(requests)
+    }
+
+    /// What is known of the firing that is spoken of.
+    ///
+    /// # Errors
+    /// [`LedgerError::Database`], [`LedgerError::Unreadable`].
+    pub async fn about(&mut self, asks: &Asks) -> Result<Option<About>, LedgerError> {
+        let Some(firing) = asks.firing() else { return Ok(None) };
+        let row = sqlx::query(concat!(known_firing!(), " WHERE firing_id = ?"))
+            .bind(firing.to_string())
+            .fetch_optional(&mut self.connection)
+            .await
+            .map_err(|source| self.failed(source))?;
+        let Some(row) = row else { return Ok(None) };
+        let owner = match asks {
+            Asks::Settle { how: Settlement::Run(run), .. } => {
+                self.owners_of(&[*run], firing).await?.remove(run)
+            }
+            _ => None,
+        };
+        Ok(Some(About { firing: known(&row)?, owner }))
     }
 
     async fn refuse(&mut self, request_id: &str, why: String) -> Result<(), LedgerError> {

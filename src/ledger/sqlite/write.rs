@@ -5,20 +5,19 @@ use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
 
 use jiff::Timestamp;
-use sqlx::query_builder::Separated;
 use sqlx::{Connection, QueryBuilder, Sqlite, SqliteConnection};
 
 use crate::event::{Event, Level};
-use crate::ids::{EntryName, FiringId, Kind, Nominal};
-use crate::ledger::{Batch, Intent, Loaded, Mark, Progress, Reason, Record, State};
+use crate::ids::{EntryName, FiringId};
+use crate::ledger::{Batch, Intent, Loaded, Mark, Progress, Record, State};
 
 /// Rows of one statement: SQLite allows 32,766 bound values in one, PostgreSQL 65,535.
-const ROWS: usize = 1_000;
+pub(super) const ROWS: usize = 1_000;
 
 /// Firings that one pruning removes at the most: a commit must not hold up those that arm firings.
 pub(super) const PRUNED: usize = 5_000;
 
-type Result<T> = std::result::Result<T, sqlx::Error>;
+pub(super) type Result<T> = std::result::Result<T, sqlx::Error>;
 
 /// Writes the batches in one transaction; returns the planned firings that the ledger refused.
 pub(super) async fn batches(
@@ -78,10 +77,12 @@ pub(super) async fn prune(connection: &mut SqliteConnection, before: Timestamp) 
             query.build().execute(&mut *transaction).await?;
         }
     }
-    sqlx::query("DELETE FROM request WHERE state <> 'waiting' AND asked_at < ?")
-        .bind(milliseconds)
-        .execute(&mut *transaction)
-        .await?;
+    for statement in [
+        "DELETE FROM request WHERE state <> 'waiting' AND asked_at < ?",
+        "DELETE FROM pause WHERE resumed_at < ?",
+    ] {
+        sqlx::query(statement).bind(milliseconds).execute(&mut *transaction).await?;
+    }
     sqlx::query(
         "DELETE FROM schedule_version WHERE loaded_at < ? \
          AND loaded_at < (SELECT MAX(loaded_at) FROM schedule_version)",
@@ -93,9 +94,11 @@ pub(super) async fn prune(connection: &mut SqliteConnection, before: Timestamp) 
     Ok(old.len() as u64)
 }
 
-struct Writer<'c> {
-    connection: &'c mut SqliteConnection,
-    refused: HashSet<FiringId>,
+/// Writes into the transaction that is open.
+pub(super) struct Writer<'c> {
+    pub(super) connection: &'c mut SqliteConnection,
+    /// What the guard refused so far.
+    pub(super) refused: HashSet<FiringId>,
 }
 
 impl Writer<'_> {
@@ -124,15 +127,7 @@ impl Writer<'_> {
     async fn one(&mut self, record: &Record) -> Result<()> {
         match record {
             Record::Loaded(loaded) => self.loaded(loaded).await,
-            Record::Skipped(skips) => {
-                self.give_way(&skips.intent, skips.last).await?;
-                let mut query = insert_firings();
-                query.push_values([skips], |row, skips| {
-                    let closed = Closed::new(State::Skipped, Some(skips.reason));
-                    bind_firing(row, &skips.intent, &closed, skips.last.as_second(), skips.count);
-                });
-                self.execute(query.push(" ON CONFLICT DO NOTHING")).await.map(drop)
-            }
+            Record::Skipped(skips) => self.skip(skips).await,
             Record::Withdrawn(firing) => {
                 // Only what was never sent may go; the state guards against a late answer.
                 sqlx::query("DELETE FROM firing WHERE firing_id = ? AND state IN ('planned', 'waiting') AND attempts = 0")
@@ -158,6 +153,9 @@ impl Writer<'_> {
             .execute(&mut *self.connection)
             .await
             .map(drop),
+            Record::Reopened { firing_id, at } => self.reopen(*firing_id, *at).await,
+            Record::Paused { entry, at, note } => self.paused(entry, *at, note.as_deref()).await,
+            Record::Resumed { entry, at } => self.resumed(entry, *at).await,
             Record::Answered { request, answer, at } => sqlx::query(
                 "INSERT INTO request (request_id, asked_at, asks, state, answer) VALUES (?, ?, ?, 'done', ?) \
                  ON CONFLICT (request_id) DO UPDATE SET state = excluded.state, answer = excluded.answer",
@@ -181,7 +179,7 @@ impl Writer<'_> {
         }
     }
 
-    async fn execute(&mut self, query: &mut QueryBuilder<Sqlite>) -> Result<u64> {
+    pub(super) async fn execute(&mut self, query: &mut QueryBuilder<Sqlite>) -> Result<u64> {
         Ok(query.build().execute(&mut *self.connection).await?.rows_affected())
     }
 
@@ -218,63 +216,41 @@ impl Writer<'_> {
         Ok(())
     }
 
-    async fn plan(&mut self, intents: &[(&Intent, Option<&Progress>)]) -> Result<()> {
-        // A firing that was skipped because its entry went away gives way when the entry comes back.
-        let scheduled: Vec<&Intent> =
-            intents.iter().map(|(intent, _)| *intent).filter(|it| it.kind == Kind::Scheduled).collect();
-        if !scheduled.is_empty() {
-            let mut gone: QueryBuilder<Sqlite> = QueryBuilder::new(
-                "DELETE FROM firing WHERE reason = 'removed' AND attempts = 0 AND kind = 'scheduled' \
-                 AND (entry, nominal) IN (",
-            );
-            gone.push_values(&scheduled, |mut row, intent| {
-                row.push_bind(intent.entry.as_str());
-                row.push_bind(intent.nominal.as_second());
-            });
-            self.execute(gone.push(")")).await?;
-        }
-
-        let mut query = insert_firings();
-        query.push_values(intents, |row, (intent, closed)| {
-            let closed = closed.map_or_else(|| Closed::new(State::Planned, None), Closed::by);
-            bind_firing(row, intent, &closed, intent.nominal.as_second(), 0);
-        });
-        let written = self.execute(query.push(" ON CONFLICT DO NOTHING")).await?;
-        if written < intents.len() as u64 {
-            self.find_refused(intents).await?;
-        }
-        Ok(())
-    }
-
-    /// The same for a row of nominal times that were missed meanwhile.
-    async fn give_way(&mut self, first: &Intent, last: Nominal) -> Result<()> {
-        sqlx::query(
-            "DELETE FROM firing WHERE reason = 'removed' AND attempts = 0 AND kind = 'scheduled' \
-             AND entry = ? AND nominal BETWEEN ? AND ?",
+    /// Makes a firing that is over one that goes on; an attempt of it may be sent once that is durable.
+    async fn reopen(&mut self, firing: FiringId, at: Timestamp) -> Result<()> {
+        let reopened = sqlx::query(
+            "UPDATE firing SET state = 'waiting', reason = NULL, counted = 0, next_at = NULL, finished_at = NULL, \
+             error_message = NULL, \
+             reopened_at = ?1 WHERE firing_id = ?2 AND (state IN ('rejected', 'held', 'not_started') OR reopened_at = ?1)",
         )
-        .bind(first.entry.as_str())
-        .bind(first.nominal.as_second())
-        .bind(last.as_second())
+        .bind(at.as_millisecond())
+        .bind(firing.to_string())
         .execute(&mut *self.connection)
-        .await
-        .map(drop)
-    }
-
-    /// The guard held: finds out which of the intents are not the ones that the ledger has.
-    async fn find_refused(&mut self, intents: &[(&Intent, Option<&Progress>)]) -> Result<()> {
-        for (intent, _) in intents {
-            let ours: Option<i64> = sqlx::query_scalar(
-                "SELECT 1 FROM firing WHERE firing_id = ? AND planned_at = ? AND attempts = 0 AND state = 'planned'",
-            )
-            .bind(intent.firing_id.to_string())
-            .bind(intent.planned_at.as_millisecond())
-            .fetch_optional(&mut *self.connection)
-            .await?;
-            if ours.is_none() {
-                self.refused.insert(intent.firing_id);
-            }
+        .await?
+        .rows_affected();
+        if reopened == 0 {
+            self.refused.insert(firing);
         }
         Ok(())
+    }
+
+    async fn paused(&mut self, entry: &EntryName, at: Timestamp, note: Option<&str>) -> Result<()> {
+        sqlx::query("INSERT INTO pause (entry, paused_at, note) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
+            .bind(entry.as_str())
+            .bind(at.as_millisecond())
+            .bind(note)
+            .execute(&mut *self.connection)
+            .await
+            .map(drop)
+    }
+
+    async fn resumed(&mut self, entry: &EntryName, at: Timestamp) -> Result<()> {
+        sqlx::query("UPDATE pause SET resumed_at = ? WHERE entry = ? AND resumed_at IS NULL")
+            .bind(at.as_millisecond())
+            .bind(entry.as_str())
+            .execute(&mut *self.connection)
+            .await
+            .map(drop)
     }
 
     async fn marks(&mut self, marks: &[&Mark]) -> Result<()> {
@@ -355,7 +331,7 @@ impl Writer<'_> {
         for batch in batches {
             // Debug events tell of steps, not of ends: they are not worth a place in the ledger.
             let events: Vec<&Event> =
-                batch.events.iter().filter(|event| event.level > Level::Debug).collect();
+                batch.announced_without(&self.refused).filter(|event| event.level > Level::Debug).collect();
             if !events.is_empty() {
                 rows.push((i64::try_from(batch.id).unwrap_or(i64::MAX), to_json(&events)?));
             }
@@ -367,6 +343,8 @@ impl Writer<'_> {
                 row.push_bind(batch);
                 row.push_bind(events);
             });
+            // They stand there if the last try to commit went through, and said that it had not.
+            query.push(" ON CONFLICT (batch) DO UPDATE SET events = excluded.events");
             self.execute(&mut query).await?;
         }
         Ok(())
@@ -387,64 +365,4 @@ fn as_progress(record: &Record) -> Option<&Progress> {
 
 fn to_json(value: &impl serde::Serialize) -> Result<String> {
     serde_json::to_string(value).map_err(|e| sqlx::Error::Encode(Box::new(e)))
-}
-
-/// The state in which a firing's row begins.
-struct Closed<'a> {
-    state: State,
-    reason: Option<&'a str>,
-    at: Option<Timestamp>,
-    error_message: Option<&'a str>,
-}
-
-impl<'a> Closed<'a> {
-    fn new(state: State, reason: Option<Reason>) -> Self {
-        Self { state, reason: reason.map(Reason::as_str), at: None, error_message: None }
-    }
-
-    fn by(progress: &'a Progress) -> Self {
-        let error_message = progress.error_message.as_deref();
-        Self { at: Some(progress.at), error_message, ..Self::new(progress.state, progress.reason) }
-    }
-}
-
-fn insert_firings() -> QueryBuilder<Sqlite> {
-    QueryBuilder::new(
-        "INSERT INTO firing (firing_id, entry, pipeline, subscription, resource_group, factory, kind, nominal, \
-         last_nominal, skipped, due, body, policy, schedule_version, planned_at, state, reason, attempts, counted, \
-         finished_at, error_message) ",
-    )
-}
-
-fn bind_firing<S>(
-    mut row: Separated<'_, Sqlite, S>,
-    intent: &Intent,
-    closed: &Closed<'_>,
-    last: i64,
-    skipped: u64,
-) where
-    S: std::fmt::Display,
-{
-    let finished = closed.at.or((closed.state == State::Skipped).then_some(intent.planned_at));
-    row.push_bind(intent.firing_id.to_string());
-    row.push_bind(intent.entry.as_str().to_owned());
-    row.push_bind(intent.pipeline.as_str().to_owned());
-    row.push_bind(intent.factory.subscription.as_str().to_owned());
-    row.push_bind(intent.factory.resource_group.as_str().to_owned());
-    row.push_bind(intent.factory.name.as_str().to_owned());
-    row.push_bind(intent.kind.as_str());
-    row.push_bind(intent.nominal.as_second());
-    row.push_bind(last);
-    row.push_bind(i64::try_from(skipped).unwrap_or(i64::MAX));
-    row.push_bind(intent.due.as_millisecond());
-    row.push_bind(intent.body.expose().to_owned());
-    row.push_bind(serde_json::to_string(&*intent.policy).unwrap_or_default());
-    row.push_bind(intent.schedule_version.to_string());
-    row.push_bind(intent.planned_at.as_millisecond());
-    row.push_bind(closed.state.as_str());
-    row.push_bind(closed.reason.map(str::to_owned));
-    row.push_bind(0_i64);
-    row.push_bind(0_i64);
-    row.push_bind(finished.map(|at| at.as_millisecond()));
-    row.push_bind(closed.error_message.map(str::to_owned));
 }

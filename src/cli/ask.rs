@@ -1,0 +1,216 @@
+//! Asking something of the daemon: a running one takes the request up within a heartbeat and the command
+//! follows what becomes of it; with none, this process takes the ledger's lock and does the work itself.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Format, Outside, complain, print, print_json};
+use crate::daemon::schedule_file::{Loaded, Rejection};
+use crate::daemon::{self, Exit, OnceEnd};
+use crate::event::{Event, Level, chain};
+use crate::ids::FiringId;
+use crate::ledger::{
+    Answer, Asks, HistoryRow, Ledger as _, LedgerError, Lock, LockError, Reason, Request, SqliteLedger, State,
+};
+use crate::systemd::Notifier;
+
+/// Between two looks at the ledger while the daemon works.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// How long the daemon may take to take a request up: it looks at every heartbeat, which is at most 1m.
+const TAKE_UP_LIMIT: Duration = Duration::from_secs(90);
+
+/// What is asked, and how the end is shown.
+pub(super) struct Wish {
+    pub(super) requests: Vec<Request>,
+    /// Only leave it for the daemon.
+    pub(super) no_wait: bool,
+    pub(super) format: Format,
+    /// What is said of a request that leads to no firing.
+    pub(super) done: String,
+}
+
+impl Wish {
+    pub(super) fn of(asks: impl IntoIterator<Item = Asks>, format: Format) -> Self {
+        let request = |asks| Request::new(uuid::Uuid::new_v4().to_string(), asks);
+        Self {
+            requests: asks.into_iter().map(request).collect(),
+            no_wait: false,
+            format,
+            done: String::new(),
+        }
+    }
+}
+
+/// Has the requests carried out, and shows what became of them. A daemon that runs needs no schedule file for that.
+pub(super) fn carry_out(outside: &Outside, loaded: Result<Loaded, Rejection>, wish: Wish) -> Exit {
+    let path = outside.ledger(&loaded);
+    super::blocking(async {
+        match Lock::take(&path) {
+            Ok(_) if wish.no_wait => {
+                complain(
+                    "no daemon runs that could take the request up; without --no-wait it is carried out here",
+                );
+                Exit::Unavailable
+            }
+            Ok(lock) => match loaded {
+                Ok(loaded) => alone(outside, wish, loaded, lock, &path).await,
+                Err(rejection) => {
+                    complain(&rejection.message);
+                    Exit::Config
+                }
+            },
+            Err(LockError::Taken(_)) => by_daemon(outside, &wish, &path).await,
+            Err(error) => {
+                complain(&chain(&error));
+                Exit::Unavailable
+            }
+        }
+    })
+}
+
+/// Carries the requests out in this process, which holds the lock.
+async fn alone(outside: &Outside, wish: Wish, loaded: Loaded, lock: Lock, path: &Path) -> Exit {
+    let announce = |event: &Event| {
+        if event.level >= Level::Warn {
+            complain(&format!("{}: {}", event.name, event.message));
+        }
+    };
+    let shell = daemon::Outside {
+        config: outside.config.clone(),
+        strict: false,
+        clock: Arc::clone(&outside.clock),
+        announce: Arc::new(announce),
+        environment: Arc::clone(&outside.environment),
+        notifier: Notifier::default(),
+    };
+    let ready = async {
+        let mut ledger = SqliteLedger::open(path).await?;
+        let snapshot = ledger.load().await?;
+        let mut requests = wish.requests.clone();
+        for request in &mut requests {
+            request.about = ledger.about(&request.asks).await?.map(Box::new);
+        }
+        Ok::<_, LedgerError>(daemon::Once { loaded, ledger, snapshot, requests })
+    };
+    let once = match ready.await {
+        Ok(once) => once,
+        Err(error) => return failed(&error),
+    };
+    // The lock is held until the result has been read.
+    let exit = match daemon::once(&shell, once).await {
+        OnceEnd::Failed(exit) => exit,
+        OnceEnd::Recorded => match SqliteLedger::open_to_read(path).await {
+            Ok(mut ledger) => show(outside, &mut ledger, &wish).await,
+            Err(error) => failed(&error),
+        },
+    };
+    drop(lock);
+    exit
+}
+
+/// Leaves the requests for the daemon, and follows what becomes of them.
+async fn by_daemon(outside: &Outside, wish: &Wish, path: &Path) -> Exit {
+    let now = outside.clock.now().wall;
+    let asked = async {
+        let mut ledger = SqliteLedger::open_to_ask(path).await?;
+        for request in &wish.requests {
+            ledger.ask(request, now).await?;
+        }
+        Ok::<_, LedgerError>(ledger)
+    };
+    let mut ledger = match asked.await {
+        Ok(ledger) => ledger,
+        Err(error) => return failed(&error),
+    };
+    if wish.no_wait {
+        let left = |request: &Request| format!("request {} is left for the daemon\n", request.request_id);
+        return print(&wish.requests.iter().map(left).collect::<String>());
+    }
+    show(outside, &mut ledger, wish).await
+}
+
+/// Shows what each request led to, once it is known; the exit code is that of the first that did not go well.
+async fn show(outside: &Outside, ledger: &mut SqliteLedger, wish: &Wish) -> Exit {
+    let asked_at = outside.clock.now().boot;
+    let mut exit = Exit::Done;
+    for request in &wish.requests {
+        let answer = loop {
+            match ledger.answer(&request.request_id).await {
+                Ok(Some(answer)) => break answer,
+                Ok(None) if outside.clock.now().boot.saturating_sub(asked_at) > TAKE_UP_LIMIT => {
+                    complain("the daemon has not taken the request up; it stays in the ledger until it does");
+                    return Exit::Unavailable;
+                }
+                Ok(None) => tokio::time::sleep(LOOK_AGAIN).await,
+                Err(error) => return failed(&error),
+            }
+        };
+        let end = match answer {
+            Answer::Firing(firing) => show_firing(ledger, firing, wish.format).await,
+            Answer::Done => print(&wish.done),
+            Answer::Refused(why) => {
+                complain(&why);
+                Exit::Failed
+            }
+        };
+        if exit == Exit::Done {
+            exit = end;
+        }
+    }
+    exit
+}
+
+fn failed(error: &LedgerError) -> Exit {
+    complain(&format!("{}; this needs the rights of the daemon's user (sudo -u adf-cron)", chain(error)));
+    Exit::Unavailable
+}
+
+/// Shows the end of the firing that a request led to, once it has one.
+async fn show_firing(ledger: &mut SqliteLedger, firing: FiringId, format: Format) -> Exit {
+    let mut told = false;
+    let row = loop {
+        match ledger.firing(firing).await {
+            Ok(Some(row)) => match State::parse(&row.state) {
+                Some(State::Planned | State::Waiting) => {}
+                Some(State::Unknown) if told => {}
+                Some(State::Unknown) => {
+                    complain(&format!("the answer was lost; firing {firing} is being looked up"));
+                    told = true;
+                }
+                _ => break row,
+            },
+            Ok(None) => {}
+            Err(error) => return failed(&error),
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    };
+    if format == Format::Json {
+        print_json(&row);
+    } else {
+        print(&in_words(&row, firing));
+    }
+    exit_of(&row)
+}
+
+fn in_words(row: &HistoryRow, firing: FiringId) -> String {
+    let why = row.error_message.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
+    match (&row.run_id, &row.reason) {
+        (Some(run), _) if row.state == State::Accepted.as_str() => {
+            format!("accepted: {} runs as {run}\n", row.pipeline)
+        }
+        (_, Some(reason)) => format!("{} ({reason}): firing {firing}{why}\n", row.state),
+        (_, None) => format!("{}: firing {firing}{why}\n", row.state),
+    }
+}
+
+fn exit_of(row: &HistoryRow) -> Exit {
+    let reason = row.reason.as_deref().and_then(Reason::parse);
+    match (State::parse(&row.state), reason) {
+        (Some(State::Accepted), _) | (_, Some(Reason::Settled)) => Exit::Done,
+        (Some(State::Rejected), Some(Reason::Refused)) => Exit::Refused,
+        (Some(State::Rejected), Some(Reason::RetriesExhausted | Reason::Throttled | Reason::NoToken))
+        | (Some(State::Held | State::Unknown), _) => Exit::Unavailable,
+        _ => Exit::Failed,
+    }
+}
