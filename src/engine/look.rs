@@ -278,11 +278,6 @@ impl Engine {
         self.look_in(firing, wait.min(LOOK_LIMIT.saturating_sub(blocked_for)), now);
     }
 
-    /// A firing that a crash may have cut off while it was being sent: looked for before anything else.
-    pub(super) fn doubt_after_crash(live: &mut Live, lock_taken: Duration, sent: bool) {
-        live.doubt = Some(Doubt { sent, ..Doubt::since(lock_taken) });
-    }
-
     /// Notes whose run it is, from the answer that names it until the batch that says so is durable: until then
     /// the ledger does not know.
     pub(super) fn claim(&mut self, run: RunId, firing: FiringId, batch: Option<u64>) {

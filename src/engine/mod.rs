@@ -247,6 +247,12 @@ impl Engine {
             .count()
     }
 
+    /// Whether the wall clock is believed: it has not stepped by much just now.
+    #[must_use]
+    pub fn believes_the_clock(&self) -> bool {
+        self.clocks.held_until().is_none()
+    }
+
     /// How many createRun calls are under way.
     #[must_use]
     pub fn in_flight(&self) -> usize {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::live::{Live, Phase};
+use super::live::{Doubt, Live, Phase};
 use super::plan::Plan;
 use super::ready::Ready;
 use super::reload::Changes;
@@ -134,12 +134,17 @@ impl Engine {
         // An attempt can only have left the last daemon at or after the time it waited for.
         let may_have_left = !clean_stop && goes_on_at <= lock_taken.wall;
         let unknown = open.state == State::Unknown;
+        let reopened = open.reopened_at.is_some();
         if unknown || may_have_left {
-            Self::doubt_after_crash(&mut live, lock_taken.boot, unknown);
+            live.doubt = Some(Doubt { sent: unknown, ..Doubt::since(lock_taken.boot) });
+        } else if reopened {
+            // It may be one that was held: what a person wants sent is looked for once more before.
+            live.doubt = Some(Doubt { asked: true, ..Doubt::since(lock_taken.boot) });
         }
         let waits = open.state == State::Waiting && open.attempts > 0;
+        let in_doubt = live.doubt.is_some();
         self.live.insert(firing, live);
-        if unknown || may_have_left {
+        if in_doubt {
             self.look_in(firing, std::time::Duration::ZERO, now);
         } else if waits {
             if let Some(live) = self.live.get_mut(&firing) {

@@ -142,6 +142,19 @@ fn what_is_under_way_or_was_accepted_is_neither_retried_nor_settled() {
 }
 
 #[test]
+fn a_restart_before_a_reopened_firing_was_sent_still_looks_for_it_first() {
+    let due = [("2026-11-24T12:00:00Z", State::Waiting, None)];
+    let mut snapshot = attempts::remembered(HOURLY, &due, true);
+    snapshot.open[0].next_at = None;
+    snapshot.open[0].reopened_at = Some("2026-11-24T14:00:00Z".parse().unwrap());
+    let mut bench = Bench::after("2026-11-24T14:00:10Z", HOURLY, snapshot);
+    bench.pass(1);
+    assert_eq!((bench.looks.len(), bench.sent()), (1, vec!["13:00:00".to_owned(), "14:00:00".to_owned()]));
+    bench.look_finds_nothing();
+    assert_eq!(bench.sent().last().unwrap(), "12:00:00", "long after its time: a person wants it");
+}
+
+#[test]
 fn two_wishes_about_one_firing_are_not_both_carried_out() {
     let (mut bench, known) = held();
     let firing = known.intent.firing_id;
