@@ -72,7 +72,8 @@ fn shown_as(ours: &Value, shown: Option<&Value>) -> Fit {
         Value::String(ours) => instant(ours, text),
         Value::Bool(ours) => equal(text.eq_ignore_ascii_case(&ours.to_string())),
         Value::Number(ours) => match text.parse::<f64>() {
-            Ok(shown) => equal(ours.to_string() == text || ours.as_f64() == Some(shown)),
+            // Whole numbers are compared as text: large ones are not told apart as floats.
+            Ok(shown) => equal(ours.to_string() == text || (ours.is_f64() && ours.as_f64() == Some(shown))),
             Err(_) => Fit::No,
         },
         Value::Array(_) | Value::Object(_) => match serde_json::from_str::<Value>(text) {
@@ -124,5 +125,57 @@ pub(super) fn decide(
         }
         (None, Some((_, run))) => Finding::Undecided(Reason::PossibleMatch, run.run_id),
         (None, None) => Finding::Absent,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn shown(ours: &Value, shown: &Value) -> Fit {
+        shown_as(ours, Some(shown))
+    }
+
+    #[test]
+    fn each_kind_of_value_is_known_again_in_the_form_in_which_the_service_shows_it() {
+        for (ours, text, expected) in [
+            (json!("a"), "a", Fit::Certain),
+            (json!("a"), "A", Fit::No),
+            (json!("a"), "", Fit::No),
+            (json!(""), "", Fit::Certain),
+            (json!("***"), "***", Fit::Possible),
+            (json!("a"), "**********", Fit::Possible),
+            (json!(500), "500", Fit::Certain),
+            (json!(500), "5000", Fit::No),
+            (json!(500), "five hundred", Fit::No),
+            (json!(1.0), "1", Fit::Certain),
+            (json!(0.1), "0.1", Fit::Certain),
+            (json!(1e3), "1000", Fit::Certain),
+            (json!(9_007_199_254_740_993_u64), "9007199254740993", Fit::Certain),
+            (json!(true), "True", Fit::Certain),
+            (json!(true), "false", Fit::No),
+            (json!(["a", 1]), r#"["a",1]"#, Fit::Certain),
+            (json!(["a", 1]), "[\n  \"a\",\n  1\n]", Fit::Certain),
+            (json!(["a", 1]), r#"["a",2]"#, Fit::No),
+            (json!({ "a": 1, "b": 2 }), r#"{"b":2,"a":1}"#, Fit::Certain),
+            (json!({ "a": 1 }), "System.Object", Fit::Possible),
+            (json!(null), "", Fit::Possible),
+            (json!("2026-11-24T01:30:00Z"), "2026-11-24T01:30:00.0000000Z", Fit::Certain),
+            (json!("2026-11-24T01:30:00Z"), "2026-11-25T01:30:00Z", Fit::No),
+            (json!("2026-11-24T01:30:00Z"), "11/24/2026 01:30:00", Fit::Possible),
+        ] {
+            assert_eq!(shown(&ours, &json!(text)), expected, "{ours} shown as '{text}'");
+        }
+        assert_eq!(shown(&json!(1), &json!(1)), Fit::Certain);
+        assert_eq!(shown(&json!(1), &json!(2)), Fit::Possible, "shown in a form that was never seen");
+        assert_eq!(shown_as(&json!(1), None), Fit::Possible, "one that is not declared may not be shown");
+    }
+
+    #[test]
+    fn numbers_that_a_float_cannot_tell_apart_are_not_taken_for_one_another() {
+        let ours = json!(9_007_199_254_740_993_u64);
+        assert_eq!(shown(&ours, &json!("9007199254740992")), Fit::No);
     }
 }
