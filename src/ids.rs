@@ -167,6 +167,13 @@ impl Nominal {
         Self(instant.as_millisecond().div_euclid(1000))
     }
 
+    /// The first whole second at or after `instant`.
+    #[must_use]
+    pub fn at_or_after(instant: Timestamp) -> Self {
+        let floor = Self::at_or_before(instant);
+        if floor.timestamp() < instant { Self::from_second(floor.0 + 1).unwrap_or(floor) } else { floor }
+    }
+
     /// Seconds since the Unix epoch.
     #[must_use]
     pub fn as_second(self) -> i64 {

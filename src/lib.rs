@@ -6,7 +6,7 @@
 //! | --- | --- | --- |
 //! | entry | [`cli`] | arguments in, exit code out |
 //! | shell | [`daemon`], [`recorder`], [`alarm`], [`heartbeat`], [`signals`], [`systemd`], [`telemetry`] | the process |
-//! | work | [`engine`] (pure), [`firing`] | deciding and carrying out |
+//! | work | [`engine`] (pure), [`firing`], [`audit`] (pure) | deciding, carrying out, and proving it |
 //! | ports | [`azure`], [`ledger`] | the outside world |
 //! | meaning | [`config`], [`template`] | what the user said |
 //! | pure | [`schedule`], [`retry`] | calendars and waits |
@@ -16,6 +16,7 @@
 pub mod event;
 
 pub mod alarm;
+pub mod audit;
 pub mod azure;
 pub mod cli;
 pub mod clock;

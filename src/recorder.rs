@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::engine::Input;
 use crate::event::{Event, Fields, Level, Name, chain};
 use crate::ids::{FiringId, RunId};
-use crate::ledger::{Batch, Ledger, LedgerError};
+use crate::ledger::{Batch, Ledger, LedgerError, Record, SignOfLife};
 
 /// Writes an event where people read it.
 pub type Announce = Arc<dyn Fn(&Event) + Send + Sync>;
@@ -33,6 +33,8 @@ const LINGER: Duration = Duration::from_millis(500);
 const RETRY: Duration = Duration::from_secs(1);
 /// Tries between two `ledger.failed` events.
 const REPEAT: u32 = 60;
+/// A sign of life waits for the end of a burst, in which it would be in the way.
+const QUIET: Duration = Duration::from_millis(50);
 /// Batches of one transaction.
 const GROUP: usize = 20_000;
 
@@ -47,6 +49,8 @@ pub enum Job {
     ReadRequests,
     /// Remove what was over before this.
     Prune(Timestamp),
+    /// Leave this sign of life when there is time for it. The next one takes the place of one that still waits.
+    Sign(Box<SignOfLife>),
     /// Only show that jobs are still done.
     Turn,
     /// Everything before this job is done; say so.
@@ -88,6 +92,7 @@ impl Recorder {
             first,
             announced: None,
             unread: 0,
+            sign: None,
             pruning: None,
         };
         let thread = std::thread::Builder::new()
@@ -132,6 +137,8 @@ struct Writer<L> {
     first: u64,
     /// How often in a row requests could not be read.
     unread: u32,
+    /// A sign of life that is not left yet.
+    sign: Option<Box<SignOfLife>>,
     pruning: Option<Pruning>,
     /// Announced, but not yet forgotten by the ledger: that shares the next commit.
     announced: Option<u64>,
@@ -159,9 +166,11 @@ impl<L: Ledger> Writer<L> {
                 Job::Prune(before) => {
                     self.pruning = Some(Pruning { before, began: self.clock.now().boot, removed: 0 });
                 }
+                Job::Sign(sign) => self.sign = Some(sign),
                 Job::Turn => {}
                 Job::Finish(done) => {
                     self.write(Vec::new()).await;
+                    self.leave_sign().await;
                     let _ = done.send(());
                     return;
                 }
@@ -170,8 +179,16 @@ impl<L: Ledger> Writer<L> {
         }
     }
 
-    /// Waits for a job. Old firings are removed a slice at a time, while there is nothing else to do.
+    /// Waits for a job. While there is nothing else to do a sign of life is left, and old firings are removed, a
+    /// slice at a time.
     async fn next_job(&mut self) -> Option<Job> {
+        if self.sign.is_some() {
+            match tokio::time::timeout(QUIET, self.queue.recv()).await {
+                Ok(job) => return job,
+                Err(_) => self.leave_sign().await,
+            }
+            (self.turned)();
+        }
         while let Some(pruning) = self.pruning.take() {
             if let Ok(job) = self.queue.try_recv() {
                 self.pruning = Some(pruning);
@@ -181,6 +198,14 @@ impl<L: Ledger> Writer<L> {
             (self.turned)();
         }
         self.queue.recv().await
+    }
+
+    /// Leaves a sign of life in a commit of its own. Where that fails, that it goes stale is sign enough.
+    async fn leave_sign(&mut self) {
+        if let Some(sign) = self.sign.take() {
+            let batch = Batch { id: 0, records: vec![Record::Sign(sign)], events: Vec::new() };
+            let _ = self.ledger.write(&[batch], None).await;
+        }
     }
 
     /// Takes what else waits to be written, up to the first other job.
@@ -211,9 +236,13 @@ impl<L: Ledger> Writer<L> {
     }
 
     /// Writes until it is written, then announces and reports it.
-    async fn write(&mut self, group: Vec<Batch>) {
+    async fn write(&mut self, mut group: Vec<Batch>) {
         if group.is_empty() && self.announced.is_none() {
             return;
+        }
+        // A sign of life that waits shares the commit: a burst leaves no time for one of its own.
+        if let Some(batch) = group.last_mut() {
+            batch.records.extend(self.sign.take().map(Record::Sign));
         }
         let mut tries = 0_u32;
         let refused = loop {
@@ -319,4 +348,106 @@ struct Pruning {
     before: Timestamp,
     began: Duration,
     removed: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::ops::RangeInclusive;
+    use std::sync::Mutex;
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::ledger::{Request, Snapshot};
+
+    /// The batches of a commit, and how many records each had.
+    type Commit = Vec<(u64, usize)>;
+
+    /// A ledger that keeps its commits.
+    #[derive(Default, Clone)]
+    struct Notebook {
+        commits: Arc<Mutex<Vec<Commit>>>,
+        broken: Arc<AtomicBool>,
+    }
+
+    impl Ledger for Notebook {
+        async fn write(
+            &mut self,
+            batches: &[Batch],
+            _: Option<RangeInclusive<u64>>,
+        ) -> Result<HashSet<FiringId>, LedgerError> {
+            let commit = batches.iter().map(|batch| (batch.id, batch.records.len())).collect();
+            self.commits.lock().unwrap().push(commit);
+            if self.broken.load(Ordering::Relaxed) {
+                return Err(LedgerError::Unreadable { what: "disk", detail: "it is full".to_owned() });
+            }
+            Ok(HashSet::new())
+        }
+
+        async fn load(&mut self) -> Result<Snapshot, LedgerError> {
+            Ok(Snapshot::default())
+        }
+
+        async fn owners(
+            &mut self,
+            _: &[RunId],
+            _: FiringId,
+        ) -> Result<HashMap<RunId, FiringId>, LedgerError> {
+            Ok(HashMap::new())
+        }
+
+        async fn requests(&mut self) -> Result<Vec<Request>, LedgerError> {
+            Ok(Vec::new())
+        }
+
+        async fn prune(&mut self, _: Timestamp) -> Result<u64, LedgerError> {
+            Ok(0)
+        }
+    }
+
+    fn sign() -> Job {
+        let at = Timestamp::UNIX_EPOCH;
+        let text = format!(
+            "{{\"pid\": 1, \"program_version\": \"0\", \"started_at\": \"{at}\", \"heartbeat_at\": \"{at}\", \
+             \"heartbeat\": {{\"secs\": 5, \"nanos\": 0}}, \"next\": null}}"
+        );
+        Job::Sign(serde_json::from_str(&text).unwrap())
+    }
+
+    /// Has these jobs done, and returns the commits and what was said.
+    fn done(ledger: &Notebook, jobs: Vec<Job>) -> (Vec<Commit>, usize) {
+        let said: Arc<Mutex<usize>> = Arc::default();
+        let hears = Arc::clone(&said);
+        let announce: Announce = Arc::new(move |_| *hears.lock().unwrap() += 1);
+        let clock = Arc::new(ManualClock::at(Timestamp::UNIX_EPOCH));
+        let (inputs, _received) = mpsc::unbounded_channel();
+        let started =
+            Recorder::start(ledger.clone(), clock, announce, Arc::default(), inputs, Arc::new(|| ()), 0);
+        let recorder = started.unwrap();
+        jobs.into_iter().for_each(|job| recorder.ask(job));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        assert!(runtime.block_on(recorder.finish(Duration::from_secs(10))));
+        let commits = ledger.commits.lock().unwrap().clone();
+        (commits, *said.lock().unwrap())
+    }
+
+    fn batch(id: u64) -> Job {
+        Job::Write(Batch { id, records: vec![Record::CleanStop(false)], events: Vec::new() })
+    }
+
+    #[test]
+    fn a_sign_of_life_shares_the_next_commit_and_the_newest_is_left_at_the_end() {
+        let (commits, _) = done(&Notebook::default(), vec![sign(), batch(7), sign(), sign()]);
+        assert_eq!(commits[0], [(7, 2)], "the record and the sign, in one commit");
+        assert_eq!(commits.last().unwrap(), &[(0, 1)], "the last one alone");
+    }
+
+    #[test]
+    fn a_sign_of_life_that_cannot_be_left_is_not_tried_again_and_makes_no_noise() {
+        let ledger = Notebook::default();
+        ledger.broken.store(true, Ordering::Relaxed);
+        let (commits, said) = done(&ledger, vec![sign()]);
+        assert_eq!((commits.len(), said), (1, 0));
+    }
 }

@@ -268,6 +268,13 @@ impl TokenKeeper {
         self.0.state().refused
     }
 
+    /// Why the last request for a token failed, if it did.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        let state = self.0.state();
+        (state.failures > 0).then(|| state.last_failure.clone())
+    }
+
     /// A person has changed something: the wait after a failure is over.
     pub fn try_again(&self) {
         self.0.state().next_try = Duration::ZERO;

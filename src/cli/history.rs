@@ -2,9 +2,8 @@
 
 use clap::Args;
 
-use super::{Format, Outside, When, complain, print, print_json, table, unknown_entry};
+use super::{Format, Outside, When, complain, print, print_json, table, unknown_entry, unreadable};
 use crate::daemon::Exit;
-use crate::event::chain;
 use crate::ledger::{HistoryFilter, HistoryRow, SqliteLedger, State};
 use crate::schedule::Zone;
 
@@ -32,7 +31,10 @@ pub(super) struct Arguments {
 
 pub(super) fn run(outside: &Outside, arguments: &Arguments) -> Exit {
     let loaded = outside.read();
-    let path = outside.ledger(&loaded);
+    let path = match outside.existing_ledger(&loaded) {
+        Ok(path) => path,
+        Err(exit) => return exit,
+    };
     let entries = loaded.map(|loaded| loaded.settings.entries).unwrap_or_default();
     let named = arguments.name.as_deref();
     let entry = entries.iter().find(|entry| Some(entry.name.as_str()) == named);
@@ -44,13 +46,6 @@ pub(super) fn run(outside: &Outside, arguments: &Arguments) -> Exit {
             return Exit::Usage;
         }
     };
-    if !path.exists() {
-        complain(&format!(
-            "there is no ledger at {} yet; the daemon makes it when it first runs",
-            path.display()
-        ));
-        return Exit::Unavailable;
-    }
     let filter = HistoryFilter {
         entry: arguments.name.clone(),
         since,
@@ -66,13 +61,7 @@ pub(super) fn run(outside: &Outside, arguments: &Arguments) -> Exit {
         ledger.history(&filter).await
     });
     match rows {
-        Err(error) => {
-            complain(&format!(
-                "{}; people who may read it are in the group that owns it (adf-cron)",
-                chain(&error)
-            ));
-            Exit::Unavailable
-        }
+        Err(error) => unreadable(&error),
         Ok(rows) if rows.is_empty() && entry.is_none() && !entries.is_empty() && named.is_some() => {
             unknown_entry(named.unwrap_or_default(), entries.iter().map(|entry| entry.name.as_str()))
         }

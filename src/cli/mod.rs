@@ -2,6 +2,7 @@
 //! error.
 
 mod ask;
+mod audit;
 mod check;
 mod fire;
 mod history;
@@ -11,6 +12,7 @@ mod retry;
 mod run;
 mod schema;
 mod settle;
+mod status;
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -26,6 +28,8 @@ use crate::clock::Clock;
 use crate::config::{self, Moment};
 use crate::daemon::Exit;
 use crate::daemon::schedule_file::{self, Loaded, Rejection};
+use crate::event::chain;
+use crate::ledger::LedgerError;
 use crate::schedule::Zone;
 
 /// Where the schedule is unless something else is said.
@@ -69,6 +73,10 @@ enum Command {
     Resume(pause::ResumeArguments),
     /// Show what became of firings, from the ledger.
     History(history::Arguments),
+    /// Show whether anything needs a person, and what runs, from the ledger.
+    Status(status::Arguments),
+    /// Prove that the ledger covers the calendar: every nominal time has exactly one record.
+    Audit(audit::Arguments),
     /// Print the JSON Schema of the schedule file, for editors.
     Schema,
 }
@@ -112,6 +120,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, clock: Arc<dyn Clock>
         Command::Pause(arguments) => pause::pause(&outside, arguments),
         Command::Resume(arguments) => pause::resume(&outside, arguments),
         Command::History(arguments) => history::run(&outside, &arguments),
+        Command::Status(arguments) => status::run(&outside, &arguments),
+        Command::Audit(arguments) => audit::run(&outside, &arguments),
         Command::Schema => schema::run(),
     };
     ExitCode::from(exit as u8)
@@ -135,6 +145,17 @@ impl Outside {
     fn client(&self, loaded: &Loaded, announce: Sink) -> Result<Client, ClientError> {
         let (clock, environment) = (Arc::clone(&self.clock), Arc::clone(&self.environment));
         Client::new(&loaded.settings.azure, clock, environment, announce)
+    }
+
+    /// The ledger's file, which must be there.
+    fn existing_ledger(&self, loaded: &Result<Loaded, Rejection>) -> Result<PathBuf, Exit> {
+        let path = self.ledger(loaded);
+        if path.exists() {
+            return Ok(path);
+        }
+        let shown = path.display();
+        complain(&format!("there is no ledger at {shown} yet; the daemon makes it when it first runs"));
+        Err(Exit::Unavailable)
     }
 
     /// The ledger's file. A schedule that is wrong may still name it.
@@ -186,6 +207,12 @@ fn print_json(value: &impl serde::Serialize) -> Exit {
 fn complain(message: &str) {
     // There is nobody left to tell when this cannot be written.
     let _ = writeln!(std::io::stderr(), "{message}");
+}
+
+/// Says why the ledger cannot be read.
+fn unreadable(error: &LedgerError) -> Exit {
+    complain(&format!("{}; people who may read it are in the group that owns it (adf-cron)", chain(error)));
+    Exit::Unavailable
 }
 
 /// Says that no entry has this name, with the one that is most like it.

@@ -5,6 +5,7 @@ mod begin;
 mod once;
 mod reload;
 pub mod schedule_file;
+mod show;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use begin::Begun;
 pub use once::{Once, OnceEnd, once};
 use reload::Reloads;
 use schedule_file::Rejection;
+use show::Shown;
 
 /// How the process ends; the numbers are part of the outside contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,7 +165,7 @@ struct Daemon {
     last_hourly: Duration,
     /// Why the file as it stands now is not in force.
     rejected: Option<Rejection>,
-    status: String,
+    shown: Shown,
     stopping: Stopping,
     open_at_stop: Option<u64>,
 }
@@ -221,14 +223,20 @@ impl Daemon {
             postponed: false,
             last_hourly: now.boot,
             rejected,
-            status: String::new(),
+            shown: Shown::since(now.wall),
             stopping: Stopping::No,
             open_at_stop: None,
         };
-        daemon.keep_token();
-        daemon.perform(actions);
-        daemon.prune();
+        daemon.begin(actions);
         Ok(daemon)
+    }
+
+    fn begin(&mut self, actions: Vec<Action>) {
+        self.keep_token();
+        // It shares the commit that puts the schedule in force.
+        self.leave_sign(None);
+        self.perform(actions);
+        self.prune();
     }
 
     async fn run(mut self, mut signals: Signals) -> Exit {
@@ -255,6 +263,7 @@ impl Daemon {
                 changed = token.changed() => {
                     if changed.is_ok() && token.borrow_and_update().is_usable() {
                         self.feed(Input::TokenUsable);
+                        self.leave_sign(None);
                     }
                 }
                 Some(Beat) = self.beats.recv() => self.beat(),
@@ -336,7 +345,7 @@ impl Daemon {
         self.recorder.ask(Job::ReadRequests);
         self.keep_token();
         self.warm_up();
-        self.show_status();
+        self.show();
         let now = self.outside.clock.now().boot;
         if now.saturating_sub(self.last_hourly) >= HOUR {
             self.last_hourly = now;
@@ -394,25 +403,9 @@ impl Daemon {
 
     /// The schedule given last is in force and durable.
     fn in_force(&mut self) {
-        self.status.clear();
-        self.show_status();
+        self.shown.forget_status();
+        self.show();
         self.outside.notifier.ready();
-    }
-
-    /// One line for `systemctl status`: what is wrong, or what comes next.
-    fn show_status(&mut self) {
-        let status = match (&self.rejected, self.engine.next_firing()) {
-            (Some(rejected), _) => {
-                format!("SCHEDULE REJECTED at {}; the last good one runs", rejected.location)
-            }
-            (None, Some((at, entry))) => format!("next: {entry} at {at}"),
-            (None, None) => "nothing is scheduled".to_owned(),
-        };
-        let status = format!("{status}; {} open", self.engine.open_firings());
-        if status != self.status {
-            self.outside.notifier.status(&status);
-            self.status = status;
-        }
     }
 
     /// Acts on a signal; returns how long the drain may take, if one begins.
@@ -469,15 +462,16 @@ impl Daemon {
         self.stopping = Stopping::Aborting("defect");
     }
 
-    async fn finish(self) -> Exit {
-        self.heartbeat.stop().await;
-        let open = self.open_at_stop.unwrap_or_default();
-        let recorded = self.recorder.finish(FINISH_LIMIT).await;
+    async fn finish(mut self) -> Exit {
         let (name, exit) = match self.stopping {
             Stopping::Aborting("defect") => ("defect", Exit::Failed),
             Stopping::No => ("none", Exit::Done),
             Stopping::Draining(name) | Stopping::Aborting(name) => (name, Exit::Done),
         };
+        self.leave_sign(Some(name));
+        self.heartbeat.stop().await;
+        let open = self.open_at_stop.unwrap_or_default();
+        let recorded = self.recorder.finish(FINISH_LIMIT).await;
         say_stopped(&self.outside, name, open);
         if recorded { exit } else { Exit::Unavailable }
     }

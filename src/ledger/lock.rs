@@ -5,6 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 
@@ -34,26 +35,91 @@ pub struct Lock {
     _file: File,
 }
 
+/// Between two tries while somebody only looks whether the lock is held, and how many of them.
+const LOOK: (Duration, u32) = (Duration::from_millis(5), 200);
+
 impl Lock {
-    /// Takes the lock of this ledger, without waiting.
+    /// Takes the lock of this ledger. Only for those who look at it ([`Lock::is_held`]) it waits, for a moment.
     ///
     /// # Errors
     /// [`LockError::Taken`] when another process holds it, [`LockError::Open`] when the file cannot be opened.
     pub fn take(ledger: &Path) -> Result<Self, LockError> {
-        let mut name = ledger.as_os_str().to_owned();
-        name.push(".lock");
-        let path = PathBuf::from(name);
+        let path = path_of(ledger);
+        let open = |source| LockError::Open { path: path.clone(), source };
         let file = OpenOptions::new()
             .create(true)
             .truncate(false)
             .write(true)
             .mode(0o640)
             .open(&path)
-            .map_err(|source| LockError::Open { path: path.clone(), source })?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { _file: file }),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(LockError::Taken(path)),
-            Err(errno) => Err(LockError::Open { path, source: errno.into() }),
+            .map_err(open)?;
+        let (wait, tries) = LOOK;
+        for _ in 0..tries {
+            if try_lock(&file, FlockOperation::NonBlockingLockExclusive).map_err(open)? {
+                return Ok(Self { _file: file });
+            }
+            // Whoever holds it shares it only if he but looks.
+            if !try_lock(&file, FlockOperation::NonBlockingLockShared).map_err(open)? {
+                break;
+            }
+            flock(&file, FlockOperation::Unlock).map_err(|errno| open(errno.into()))?;
+            std::thread::sleep(wait);
         }
+        Err(LockError::Taken(path))
+    }
+
+    /// Whether a process holds the lock of this ledger. It is not in the way of one that takes it.
+    ///
+    /// # Errors
+    /// [`LockError::Open`] when the file cannot be opened.
+    pub fn is_held(ledger: &Path) -> Result<bool, LockError> {
+        let path = path_of(ledger);
+        let open = |source| LockError::Open { path: path.clone(), source };
+        match File::open(&path) {
+            Ok(file) => try_lock(&file, FlockOperation::NonBlockingLockShared).map(|got| !got).map_err(open),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(open(error)),
+        }
+    }
+}
+
+fn path_of(ledger: &Path) -> PathBuf {
+    let mut name = ledger.as_os_str().to_owned();
+    name.push(".lock");
+    PathBuf::from(name)
+}
+
+/// Tries to lock the file; returns whether it could.
+fn try_lock(file: &File, operation: FlockOperation) -> io::Result<bool> {
+    match flock(file, operation) {
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looking_at_the_lock_sees_who_holds_it_and_is_in_nobodys_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = folder.path().join("ledger.db");
+        assert!(!Lock::is_held(&ledger).unwrap(), "there is no lock file yet");
+        let lock = Lock::take(&ledger).unwrap();
+        assert!(Lock::is_held(&ledger).unwrap());
+        assert!(matches!(Lock::take(&ledger), Err(LockError::Taken(_))));
+        drop(lock);
+        assert!(!Lock::is_held(&ledger).unwrap());
+        // One who looks for a long moment.
+        let looking = File::open(path_of(&ledger)).unwrap();
+        assert!(try_lock(&looking, FlockOperation::NonBlockingLockShared).unwrap());
+        let looks = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(50));
+            drop(looking);
+        });
+        assert!(Lock::take(&ledger).is_ok());
+        looks.join().unwrap();
     }
 }

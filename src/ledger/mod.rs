@@ -1,8 +1,10 @@
 //! The ledger: the durable record of intents, attempts, runs, requests and schedule versions,
 //! behind a narrow interface.
 
+mod evidence;
 mod lock;
 mod record;
+mod sign;
 mod sqlite;
 
 use std::collections::{HashMap, HashSet};
@@ -18,11 +20,13 @@ use crate::event::Event;
 use crate::ids::{EntryName, FiringId, Nominal, RunId};
 use crate::schedule::Fingerprint;
 
+pub use evidence::{Evidence, InForce, Kept, OpenPause, Standing};
 pub use lock::{Lock, LockError};
 pub use record::{
     About, Answer, Asks, Attempt, Batch, Body, Intent, Known, Loaded, Mark, Pause, Progress, Reason, Record,
     Request, Settlement, Skips, State,
 };
+pub use sign::{NextFiring, RejectedSign, SignOfLife, StoppedSign, TokenSign};
 pub use sqlite::SqliteLedger;
 
 /// Why the ledger could not be used.

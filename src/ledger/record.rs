@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::SignOfLife;
 use crate::azure::outcome::Refusal;
 use crate::config::Policy;
 use crate::event::Event;
@@ -300,6 +301,8 @@ pub enum Record {
     },
     /// Whether the daemon stopped with nothing under way.
     CleanStop(bool),
+    /// How it stands with the daemon.
+    Sign(Box<SignOfLife>),
 }
 
 /// What became of a request.

@@ -7,6 +7,7 @@
 )]
 
 mod answers;
+mod audit;
 mod bad_input;
 mod certificate;
 mod check_live;
@@ -21,4 +22,5 @@ mod process;
 mod readme;
 mod reload;
 mod restart;
+mod status;
 mod token;

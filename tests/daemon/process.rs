@@ -101,6 +101,42 @@ impl Place {
         self.command(arguments).output().unwrap()
     }
 
+    /// Runs the program, which may find something, and reads the exit code and the JSON that it writes.
+    pub(crate) fn report(&self, arguments: &[&str]) -> (i32, Value) {
+        let output = self.run(&[arguments, &["--format", "json"]].concat());
+        let said = String::from_utf8_lossy(&output.stderr);
+        let report =
+            serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{arguments:?}: {said}"));
+        (output.status.code().unwrap(), report)
+    }
+
+    /// Changes the ledger behind the program's back.
+    pub(crate) fn tamper(&self, statements: &[&str]) {
+        use sqlx::{ConnectOptions as _, Connection as _};
+        let options = sqlx::sqlite::SqliteConnectOptions::new()
+            .filename(self.path("ledger.db"))
+            .busy_timeout(Duration::from_secs(10));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut ledger = options.connect().await.unwrap();
+            for statement in statements {
+                sqlx::raw_sql(sqlx::AssertSqlSafe((*statement).to_owned()))
+                    .execute(&mut ledger)
+                    .await
+                    .unwrap();
+            }
+            ledger.close().await.unwrap();
+        });
+    }
+
+    /// Puts something in the place of the ledger that is none.
+    pub(crate) fn damage(&self) {
+        for beside in ["ledger.db-wal", "ledger.db-shm"] {
+            let _ = std::fs::remove_file(self.path(beside));
+        }
+        std::fs::write(self.path("ledger.db"), "this is no ledger, and never was one".repeat(200)).unwrap();
+    }
+
     /// Runs the program, which must succeed, and reads the JSON that it writes.
     pub(crate) fn json(&self, arguments: &[&str]) -> Value {
         let output = self.run(arguments);

@@ -55,7 +55,7 @@ fn the_error_that_it_shows_is_what_check_says() {
 #[test]
 fn the_json_that_it_shows_is_what_the_commands_write() {
     let shown: Vec<Value> = blocks("json").iter().map(|text| serde_json::from_str(text).unwrap()).collect();
-    let [next, history, event] = shown.as_slice() else { panic!("three examples") };
+    let [next, history, status, audit, event] = shown.as_slice() else { panic!("five examples") };
     let place = Place::new();
     place.write_raw(&blocks("yaml")[0]);
     let from = ["next", "nightly-sales", "-n", "1", "--from", "2026-11-24T12:00:00Z", "--format", "json"];
@@ -66,8 +66,18 @@ fn the_json_that_it_shows_is_what_the_commands_write() {
     let created = daemon.wait_for("run.created", |_| true);
     daemon.stop();
     let row = place.history().into_iter().find(|row| row["state"] == "accepted").unwrap();
+    let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    for (command, example, parts) in
+        [("status", status, &["daemon", "schedule", "token"][..]), ("audit", audit, &["states"])]
+    {
+        let output = place.run(&[command, "--format", "json"]);
+        let real: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(keys(&real), keys(example));
+        for part in parts {
+            assert_eq!(keys(&real[part]), keys(&example[part]));
+        }
+    }
     for (real, example) in [(&created, event), (&row, &history[0])] {
-        let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
         assert_eq!(keys(real), keys(example));
         for (key, value) in real.as_object().unwrap() {
             let kind = |value: &Value| std::mem::discriminant(value);

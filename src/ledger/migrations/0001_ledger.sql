@@ -1,11 +1,18 @@
 -- In SQL that SQLite and PostgreSQL both understand. Times are milliseconds since the Unix epoch,
 -- nominal times whole seconds.
 
--- Every version of the schedule file that was in force, so that the last good one can run again.
+-- The text of every version of the schedule file that was in force, so that the last good one can run again
+-- and the calendars of the past can be recomputed.
 CREATE TABLE schedule_version (
-    version   TEXT PRIMARY KEY,
-    text      TEXT NOT NULL,
-    loaded_at BIGINT NOT NULL
+    version TEXT PRIMARY KEY,
+    text    TEXT NOT NULL
+);
+
+-- Which version came into force when, in this order: a version may come back, and the clock may be set back.
+CREATE TABLE in_force (
+    number  BIGINT PRIMARY KEY,
+    at      BIGINT NOT NULL,
+    version TEXT NOT NULL
 );
 
 -- The enabled entries of the schedule in force, and how far each is planned.

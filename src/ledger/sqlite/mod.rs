@@ -1,8 +1,11 @@
 //! The ledger in a SQLite file: WAL, `synchronous=FULL`, one writer. Reading and opening are here,
 //! writing in `write`, what is refused in `guard`.
 
+mod audit;
 mod guard;
 mod read;
+mod status;
+mod versions;
 mod write;
 
 use std::collections::{HashMap, HashSet};

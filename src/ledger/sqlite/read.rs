@@ -27,7 +27,7 @@ macro_rules! known_firing {
 }
 
 /// What stands in a column, read by `parse`, or an error that names the column.
-fn column<T, E: std::fmt::Display>(
+pub(super) fn column<T, E: std::fmt::Display>(
     row: &SqliteRow,
     what: &'static str,
     parse: impl FnOnce(&str) -> Result<T, E>,
@@ -37,19 +37,19 @@ fn column<T, E: std::fmt::Display>(
     parse(text).map_err(|e| LedgerError::Unreadable { what, detail: e.to_string() })
 }
 
-fn get<'r, T: sqlx::Decode<'r, Sqlite> + sqlx::Type<Sqlite>>(
+pub(super) fn get<'r, T: sqlx::Decode<'r, Sqlite> + sqlx::Type<Sqlite>>(
     row: &'r SqliteRow,
     what: &'static str,
 ) -> Result<T, LedgerError> {
     row.try_get(what).map_err(|e| LedgerError::Unreadable { what, detail: e.to_string() })
 }
 
-fn time(row: &SqliteRow, what: &'static str) -> Result<Timestamp, LedgerError> {
+pub(super) fn time(row: &SqliteRow, what: &'static str) -> Result<Timestamp, LedgerError> {
     optional_time(row, what)?
         .ok_or(LedgerError::Unreadable { what, detail: "nothing where a time should stand".to_owned() })
 }
 
-fn optional_time(row: &SqliteRow, what: &'static str) -> Result<Option<Timestamp>, LedgerError> {
+pub(super) fn optional_time(row: &SqliteRow, what: &'static str) -> Result<Option<Timestamp>, LedgerError> {
     get::<Option<i64>>(row, what)?
         .map(|ms| {
             Timestamp::from_millisecond(ms)
@@ -58,21 +58,28 @@ fn optional_time(row: &SqliteRow, what: &'static str) -> Result<Option<Timestamp
         .transpose()
 }
 
-fn nominal(row: &SqliteRow, what: &'static str) -> Result<Nominal, LedgerError> {
+pub(super) fn nominal(row: &SqliteRow, what: &'static str) -> Result<Nominal, LedgerError> {
     let second = get::<i64>(row, what)?;
     Nominal::from_second(second).ok_or_else(|| LedgerError::Unreadable { what, detail: second.to_string() })
 }
 
-fn number<T: TryFrom<i64>>(row: &SqliteRow, what: &'static str) -> Result<T, LedgerError> {
+pub(super) fn number<T: TryFrom<i64>>(row: &SqliteRow, what: &'static str) -> Result<T, LedgerError> {
     let value = get::<i64>(row, what)?;
     T::try_from(value).map_err(|_| LedgerError::Unreadable { what, detail: value.to_string() })
 }
 
-fn json<T: serde::de::DeserializeOwned>(row: &SqliteRow, what: &'static str) -> Result<T, LedgerError> {
+pub(super) fn json<T: serde::de::DeserializeOwned>(
+    row: &SqliteRow,
+    what: &'static str,
+) -> Result<T, LedgerError> {
     column(row, what, |text| serde_json::from_str(text))
 }
 
-fn word<T>(row: &SqliteRow, what: &'static str, parse: fn(&str) -> Option<T>) -> Result<T, LedgerError> {
+pub(super) fn word<T>(
+    row: &SqliteRow,
+    what: &'static str,
+    parse: fn(&str) -> Option<T>,
+) -> Result<T, LedgerError> {
     column(row, what, |text| parse(text).ok_or_else(|| text.to_owned()))
 }
 
@@ -110,7 +117,7 @@ fn known(row: &SqliteRow) -> Result<Known, LedgerError> {
     })
 }
 
-fn history_row(row: &SqliteRow) -> Result<HistoryRow, LedgerError> {
+pub(super) fn history_row(row: &SqliteRow) -> Result<HistoryRow, LedgerError> {
     let (first, last) = (nominal(row, "nominal")?, nominal(row, "last_nominal")?);
     let skipped: u64 = number(row, "skipped")?;
     Ok(HistoryRow {
@@ -164,7 +171,7 @@ impl SqliteLedger {
         for row in self.rows("SELECT factory, takes_our_id FROM factory").await? {
             snapshot.learned.insert(get(&row, "factory")?, get::<i64>(&row, "takes_our_id")? != 0);
         }
-        let newest = "SELECT version, text FROM schedule_version ORDER BY loaded_at DESC LIMIT 1";
+        let newest = "SELECT version, text FROM schedule_version JOIN in_force USING (version) ORDER BY number DESC LIMIT 1";
         for row in self.rows(newest).await? {
             let version = get::<&str>(&row, "version")?.into();
             snapshot.schedule = Some((version, get::<&str>(&row, "text")?.into()));

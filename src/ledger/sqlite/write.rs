@@ -7,6 +7,8 @@ use std::ops::RangeInclusive;
 use jiff::Timestamp;
 use sqlx::{Connection, QueryBuilder, Sqlite, SqliteConnection};
 
+use super::status::SIGN;
+use super::versions;
 use crate::event::{Event, Level};
 use crate::ids::{EntryName, FiringId};
 use crate::ledger::{Batch, Intent, Loaded, Mark, Progress, Record, State};
@@ -83,13 +85,10 @@ pub(super) async fn prune(connection: &mut SqliteConnection, before: Timestamp) 
     ] {
         sqlx::query(statement).bind(milliseconds).execute(&mut *transaction).await?;
     }
-    sqlx::query(
-        "DELETE FROM schedule_version WHERE loaded_at < ? \
-         AND loaded_at < (SELECT MAX(loaded_at) FROM schedule_version)",
-    )
-    .bind(milliseconds)
-    .execute(&mut *transaction)
-    .await?;
+    let forgotten = versions::prune(&mut transaction, milliseconds).await?;
+    if forgotten || !old.is_empty() {
+        versions::note_pruned(&mut transaction, milliseconds).await?;
+    }
     transaction.commit().await?;
     Ok(old.len() as u64)
 }
@@ -136,14 +135,16 @@ impl Writer<'_> {
                     .await
                     .map(drop)
             }
-            Record::SetBack(to) => sqlx::query(
-                "DELETE FROM firing WHERE kind = 'scheduled' AND state = 'skipped' AND reason = 'missed' \
-                 AND nominal > ?",
-            )
-            .bind(to.as_second())
-            .execute(&mut *self.connection)
-            .await
-            .map(drop),
+            Record::SetBack(to) => {
+                sqlx::query(
+                    "DELETE FROM firing WHERE kind = 'scheduled' AND state = 'skipped' AND reason = 'missed' \
+                     AND nominal > ?",
+                )
+                .bind(to.as_second())
+                .execute(&mut *self.connection)
+                .await?;
+                versions::set_back(self.connection, *to).await
+            }
             Record::Learned { factory, takes_our_id } => sqlx::query(
                 "INSERT INTO factory (factory, takes_our_id) VALUES (?, ?) \
                  ON CONFLICT (factory) DO UPDATE SET takes_our_id = excluded.takes_our_id",
@@ -167,14 +168,8 @@ impl Writer<'_> {
             .execute(&mut *self.connection)
             .await
             .map(drop),
-            Record::CleanStop(clean) => sqlx::query(
-                "INSERT INTO note (name, value) VALUES ('clean_stop', ?) \
-                 ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-            )
-            .bind(if *clean { "yes" } else { "no" })
-            .execute(&mut *self.connection)
-            .await
-            .map(drop),
+            Record::CleanStop(clean) => self.note("clean_stop", if *clean { "yes" } else { "no" }).await,
+            Record::Sign(sign) => self.note(SIGN, &to_json(sign)?).await,
             Record::Planned(_) | Record::Stillborn(..) | Record::Marked(_) | Record::Progress(_) => Ok(()),
         }
     }
@@ -183,16 +178,19 @@ impl Writer<'_> {
         Ok(query.build().execute(&mut *self.connection).await?.rows_affected())
     }
 
-    async fn loaded(&mut self, loaded: &Loaded) -> Result<()> {
+    async fn note(&mut self, name: &str, value: &str) -> Result<()> {
         sqlx::query(
-            "INSERT INTO schedule_version (version, text, loaded_at) VALUES (?, ?, ?) \
-             ON CONFLICT (version) DO UPDATE SET loaded_at = excluded.loaded_at",
+            "INSERT INTO note (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
         )
-        .bind(&*loaded.version)
-        .bind(&*loaded.text)
-        .bind(loaded.at.as_millisecond())
+        .bind(name)
+        .bind(value)
         .execute(&mut *self.connection)
-        .await?;
+        .await
+        .map(drop)
+    }
+
+    async fn loaded(&mut self, loaded: &Loaded) -> Result<()> {
+        versions::put_in_force(self.connection, loaded).await?;
         for ended in loaded.ended.chunks(ROWS) {
             let mut query: QueryBuilder<Sqlite> = QueryBuilder::new("DELETE FROM entry WHERE name IN ");
             query.push_tuples(ended, |mut row, name: &EntryName| {
