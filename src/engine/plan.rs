@@ -262,6 +262,10 @@ impl Engine {
                 for nominal in entry.calendar.due_between(before, run.last) {
                     self.leave_out(&entry, reason, Run { first: nominal, last: nominal, count: 1 }, now);
                 }
+                if let Some(slot) = self.plan.slots.get(&entry.name) {
+                    let mark = Mark { entry: entry.name.clone(), nominal: slot.mark };
+                    self.records.push(Record::Marked(mark));
+                }
             }
         }
     }

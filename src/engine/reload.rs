@@ -3,7 +3,7 @@
 //! Firings whose nominal time is not after that instant are carried out by the schedule that planned
 //! them. A new entry, or one whose calendar changed, fires nothing from the past.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::plan::{Plan, Slot};
@@ -21,6 +21,8 @@ type Intents = Vec<Arc<Intent>>;
 pub(super) struct Changes {
     /// Entries that begin at the swap instant, with their marks.
     pub(super) begun: Vec<(Mark, Fingerprint)>,
+    /// The same, by their names alone.
+    anew: HashSet<EntryName>,
     /// How many of those had another calendar before.
     pub(super) moved: usize,
     /// Entries that are gone or disabled.
@@ -35,7 +37,7 @@ impl Changes {
         if !self.slots.contains_key(name) {
             return Some(Reason::Removed);
         }
-        self.begun.iter().any(|(mark, _)| mark.entry == *name).then_some(Reason::Changed)
+        self.anew.contains(name).then_some(Reason::Changed)
     }
 }
 
@@ -57,6 +59,7 @@ impl Changes {
                     changes.moved += usize::from(before.is_some());
                     let mark = Mark { entry: entry.name.clone(), nominal: swap };
                     changes.begun.push((mark, fingerprint));
+                    changes.anew.insert(entry.name.clone());
                     swap
                 }
             };

@@ -157,7 +157,8 @@ pub trait Ledger: Send {
     ///
     /// Returns what was refused, and must not be sent: planned firings of an entry and a nominal time of which the
     /// ledger has a record, rows of skips (by their first firing) that have such a nominal time among them,
-    /// and firings that cannot be reopened since they are not over. The events of what was refused are not kept.
+    /// and firings that cannot be reopened since they are not over. The events of what was refused are not kept, and
+    /// the mark of an entry with a refused row stays where it was.
     ///
     /// # Errors
     /// [`LedgerError::Database`] when it could not be made durable; nothing of it is then.

@@ -136,6 +136,7 @@ impl Writer<'_> {
         .await?;
         if taken.is_some() {
             self.refused.insert(intent.firing_id);
+            self.refused_rows.insert(intent.entry.clone());
             return Ok(());
         }
         let mut query = insert_firings();

@@ -35,7 +35,8 @@ pub(super) async fn batches(
             .execute(&mut *transaction)
             .await?;
     }
-    let mut writer = Writer { connection: &mut transaction, refused: HashSet::new() };
+    let mut writer =
+        Writer { connection: &mut transaction, refused: HashSet::new(), refused_rows: HashSet::new() };
     let mut records: Vec<&Record> = Vec::new();
     for batch in batches {
         records.extend(&batch.records);
@@ -98,6 +99,8 @@ pub(super) struct Writer<'c> {
     pub(super) connection: &'c mut SqliteConnection,
     /// What the guard refused so far.
     pub(super) refused: HashSet<FiringId>,
+    /// Entries of refused rows: their nominal times have no record yet, so their marks stay.
+    pub(super) refused_rows: HashSet<EntryName>,
 }
 
 impl Writer<'_> {
@@ -253,8 +256,14 @@ impl Writer<'_> {
 
     async fn marks(&mut self, marks: &[&Mark]) -> Result<()> {
         // The last mark of an entry stands.
-        let latest: HashMap<&EntryName, i64> =
-            marks.iter().map(|mark| (&mark.entry, mark.nominal.as_second())).collect();
+        let latest: HashMap<&EntryName, i64> = marks
+            .iter()
+            .filter(|mark| !self.refused_rows.contains(&mark.entry))
+            .map(|mark| (&mark.entry, mark.nominal.as_second()))
+            .collect();
+        if latest.is_empty() {
+            return Ok(());
+        }
         let mut query: QueryBuilder<Sqlite> = QueryBuilder::new("WITH new (name, mark) AS (");
         query.push_values(latest, |mut row, (name, mark)| {
             row.push_bind(name.as_str());
