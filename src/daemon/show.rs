@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::Daemon;
 use super::schedule_file::Rejection;
+use crate::ids::Nominal;
 use crate::ledger::{NextFiring, RejectedSign, SignOfLife, StoppedSign, TokenSign};
 use crate::recorder::Job;
 
@@ -66,19 +67,21 @@ impl Daemon {
     pub(super) fn leave_sign(&mut self, stopped: Option<&'static str>) {
         let now = self.outside.clock.now();
         let token = self.client.token();
-        let usable_until = token.usable_for().and_then(|left| now.wall.checked_add(left).ok());
+        // Whole seconds are enough for people.
+        let seconds = |at: Timestamp| Nominal::at_or_before(at).timestamp();
+        let usable_until = token.usable_for().and_then(|left| now.wall.checked_add(left).ok()).map(seconds);
         let next = self.engine.next_firing();
         let sign = SignOfLife {
             pid: std::process::id(),
             program_version: env!("CARGO_PKG_VERSION").to_owned(),
-            started_at: self.shown.started_at,
-            heartbeat_at: now.wall,
+            started_at: seconds(self.shown.started_at),
+            heartbeat_at: seconds(now.wall),
             heartbeat: self.settings.daemon.heartbeat,
             next: next.map(|(due_time, entry)| NextFiring { entry: entry.to_string(), due_time }),
             token: TokenSign { usable_until, error_message: token.trouble(), refused: token.was_refused() },
             rejected: self.rejected.as_ref().map(rejected),
             clock_held: !self.engine.believes_the_clock(),
-            stopped: stopped.map(|by| StoppedSign { at: now.wall, by: by.to_owned() }),
+            stopped: stopped.map(|by| StoppedSign { at: seconds(now.wall), by: by.to_owned() }),
         };
         if self.shown.is_due(&sign, now.boot) {
             self.recorder.ask(Job::Sign(Box::new(sign.clone())));

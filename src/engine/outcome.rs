@@ -311,7 +311,9 @@ impl Engine {
     pub(super) fn hold(&mut self, firing: FiringId, reason: Reason, run: Option<RunId>, at: Timestamp) {
         let Some(live) = self.live.remove(&firing) else { return };
         self.held.insert(firing, (Arc::clone(&live.intent), live.sent_since()));
-        self.records.push(Record::Progress(live.progress(State::Held, Some(reason), at, None)));
+        let mut progress = live.progress(State::Held, Some(reason), at, None);
+        progress.error_message = run.map(|run| format!("run {run} may be its own"));
+        self.records.push(Record::Progress(progress));
         self.events.push(announce::held(&live, reason, run));
     }
 

@@ -325,7 +325,8 @@ impl Writer<'_> {
              next_at = CAST(new.next_at AS BIGINT), \
              first_sent_at = COALESCE(firing.first_sent_at, CAST(new.sent_at AS BIGINT)), \
              run_id = COALESCE(new.run_id, firing.run_id), \
-             error_message = COALESCE(new.error_message, firing.error_message), \
+             error_message = CASE WHEN new.state = 'accepted' THEN NULL \
+             ELSE COALESCE(new.error_message, firing.error_message) END, \
              accepted_at = COALESCE(CAST(new.accepted_at AS BIGINT), firing.accepted_at), \
              finished_at = COALESCE(CAST(new.finished_at AS BIGINT), firing.finished_at) \
              FROM new WHERE firing.firing_id = new.firing_id",
