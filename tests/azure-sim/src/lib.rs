@@ -22,7 +22,7 @@ use std::time::Duration;
 pub use route::Operation;
 pub use seen::{Request, Run, Seen};
 pub use switches::{
-    Bucket, Effect, Fault, PipelineParameter, RepeatedId, RunIdMode, Switches, TokenEndpointDown,
+    Bucket, Effect, Fault, Mix, PipelineParameter, RepeatedId, RunIdMode, Switches, TokenEndpointDown,
 };
 
 use seen::{Shared, monotonic};

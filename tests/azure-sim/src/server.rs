@@ -269,11 +269,14 @@ impl Inside {
             operation == call.operation
                 && pipeline.as_deref().is_none_or(|name| call.route.pipeline() == Some(name))
         };
-        let fault = self
+        let Some(fault) = self
             .switches
             .faults
             .iter_mut()
-            .find(|fault| fault.times != Some(0) && fits(fault.operation, &fault.pipeline))?;
+            .find(|fault| fault.times != Some(0) && fits(fault.operation, &fault.pipeline))
+        else {
+            return self.switches.mix.as_mut().filter(|mix| mix.operation == call.operation)?.draw();
+        };
         if fault.after > 0 {
             fault.after -= 1;
             return None;

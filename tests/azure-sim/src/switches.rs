@@ -38,6 +38,8 @@ pub struct Switches {
     pub create_run_delay_ms: u64,
     /// Faults, the first that fits is used.
     pub faults: Vec<Fault>,
+    /// Faults by chance, for what no other fault fits.
+    pub mix: Option<Mix>,
     /// How long after its start a run is visible to GET by id.
     pub get_visible_after_ms: u64,
     /// How long after its start a run is visible to the query.
@@ -68,6 +70,7 @@ impl Default for Switches {
             factories: None,
             create_run_delay_ms: 0,
             faults: Vec::new(),
+            mix: None,
             get_visible_after_ms: 0,
             query_visible_after_ms: 0,
             bucket: None,
@@ -158,6 +161,43 @@ impl Fault {
     #[must_use]
     pub fn of(self, pipeline: &str) -> Self {
         Self { pipeline: Some(pipeline.to_owned()), ..self }
+    }
+}
+
+/// Faults by chance: each request is drawn for, in the order in which they arrive. The same seed draws the
+/// same again.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Mix {
+    /// What they happen to.
+    pub operation: Operation,
+    /// How many of a hundred requests they happen to.
+    pub percent: u64,
+    /// One of these happens, each as likely as the others.
+    pub effects: Vec<Effect>,
+    /// Where the next draw begins; it moves on with each.
+    pub seed: u64,
+    /// How often it was drawn.
+    #[serde(default)]
+    pub drawn: u64,
+}
+
+impl Mix {
+    /// The next request's fate.
+    pub(crate) fn draw(&mut self) -> Option<Effect> {
+        let happens = self.next() % 100 < self.percent;
+        let which = self.next();
+        self.drawn += 1;
+        let index = usize::try_from(which % u64::try_from(self.effects.len()).ok()?.max(1)).ok()?;
+        self.effects.get(index).filter(|_| happens).cloned()
+    }
+
+    /// SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators").
+    fn next(&mut self) -> u64 {
+        self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.seed;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
     }
 }
 

@@ -46,6 +46,11 @@ fn switches() -> Vec<(&'static str, Value, fn())> {
         ("factories", json!(["a"]), factory::only_the_listed_factories_exist_in_any_case),
         ("create_run_delay_ms", json!(1), factory::a_delayed_create_makes_its_run_before_it_answers),
         ("faults", json!([fault]), factory::a_fault_happens_until_it_is_taken_back),
+        (
+            "mix",
+            json!({ "operation": "create_run", "percent": 50, "effects": ["reset_before"], "seed": 1, "drawn": 0 }),
+            factory::faults_by_chance_come_as_often_as_they_say_and_the_same_again_for_one_seed,
+        ),
         ("get_visible_after_ms", json!(1), factory::a_run_is_shown_by_its_id_only_after_a_while),
         ("query_visible_after_ms", json!(1), factory::a_run_is_found_by_the_query_only_after_a_while),
         (

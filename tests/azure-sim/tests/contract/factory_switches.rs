@@ -1,6 +1,6 @@
 //! The switches of the factory.
 
-use azure_sim::{Bucket, Effect, Fault, Operation, PipelineParameter, RepeatedId, RunIdMode};
+use azure_sim::{Bucket, Effect, Fault, Mix, Operation, PipelineParameter, RepeatedId, RunIdMode};
 use serde_json::{Value, json};
 
 use crate::client::{LIMIT, Place};
@@ -86,6 +86,49 @@ pub(crate) fn a_fault_happens_until_it_is_taken_back() {
     assert_refused(&place.get("/pipelines"), 500, "InternalServerError");
     place.sim.set(|switches| switches.faults.clear());
     assert_eq!(place.get("/pipelines").status, 200);
+}
+
+/// The statuses of a hundred calls, 40 % of which are to fail in one of two ways.
+fn drawn(seed: u64) -> Vec<u16> {
+    let place = Place::new();
+    let effects = [500, 503].map(|status| Effect::error(status, "ServerError", "no")).to_vec();
+    let mix = Mix { operation: Operation::CreateRun, percent: 40, effects, seed, drawn: 0 };
+    place.sim.set(|switches| switches.mix = Some(mix));
+    let statuses = (0..100).map(|_| place.post("/pipelines/A/createRun", "{}").status).collect();
+    assert_eq!(place.get("/pipelines").status, 200, "another operation is spared");
+    place.sim.set(|switches| assert_eq!(switches.mix.take().map(|mix| mix.drawn), Some(100)));
+    assert_eq!(place.post("/pipelines/A/createRun", "{}").status, 200, "it can be taken back");
+    statuses
+}
+
+#[test]
+pub(crate) fn faults_by_chance_come_as_often_as_they_say_and_the_same_again_for_one_seed() {
+    let first = drawn(7);
+    let count = |wanted: u16| first.iter().filter(|status| **status == wanted).count();
+    // Four standard deviations of a hundred draws.
+    assert!((20..=60).contains(&(count(500) + count(503))), "{first:?}");
+    assert!(count(500) > 5 && count(503) > 5, "{first:?}");
+    assert_eq!(first, drawn(7));
+    assert_ne!(first, drawn(8));
+}
+
+#[test]
+pub(crate) fn a_fault_that_fits_comes_before_chance() {
+    let place = Place::new();
+    let error = Effect::error(500, "InternalServerError", "no");
+    let mix = Mix {
+        operation: Operation::CreateRun,
+        percent: 100,
+        effects: vec![Effect::error(503, "ServiceUnavailable", "no")],
+        seed: 1,
+        drawn: 0,
+    };
+    place.sim.set(|switches| {
+        switches.mix = Some(mix);
+        switches.faults.push(Fault::always(Operation::CreateRun, error).times(1));
+    });
+    let statuses: Vec<u16> = (0..2).map(|_| place.post("/pipelines/A/createRun", "{}").status).collect();
+    assert_eq!(statuses, [500, 503]);
 }
 
 #[test]
