@@ -1,0 +1,125 @@
+//! The accounts of many entries that fire together: which of their nominal times have a run at the stand-in,
+//! and what the ledger says of each.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::process::{Daemon, Place};
+
+/// An entry at a nominal time, in seconds.
+pub(crate) type Time = (String, i64);
+
+/// Entries that fire together.
+pub(crate) struct Crowd {
+    pub(crate) entries: usize,
+    /// Seconds from one nominal time to the next.
+    pub(crate) every: i64,
+    pub(crate) first: Timestamp,
+    /// Before this; `None`: for ever.
+    pub(crate) end: Option<Timestamp>,
+    /// The parameters of each, where `{entry}` stands for its name.
+    pub(crate) parameters: &'static str,
+}
+
+/// Parameters by which every run can be told from every other.
+pub(crate) const DISTINCT: &str = "{ entry: {entry}, at: \"{{ scheduled_time }}\" }";
+
+impl Crowd {
+    /// Its schedule, with these defaults. All entries start the same pipeline.
+    pub(crate) fn yaml(&self, defaults: &str) -> String {
+        let first = self.first;
+        let mut text = format!("defaults: {defaults}\npipelines:\n");
+        let end = self.end.map_or(String::new(), |end| format!("end: '{end}', "));
+        for entry in 0..self.entries {
+            let name = format!("e{entry}");
+            let parameters = self.parameters.replace("{entry}", &name);
+            writeln!(
+                text,
+                "  - {{ name: {name}, pipeline: Shared, schedule: {{ every: {}s, anchor: '{first}' }}, start: '{first}', {end}\
+                 parameters: {parameters} }}",
+                self.every,
+            )
+            .unwrap();
+        }
+        text
+    }
+
+    /// Every nominal time up to its end.
+    pub(crate) fn times(&self) -> BTreeSet<Time> {
+        let end = self.end.unwrap();
+        let each = |entry: usize| {
+            let seconds =
+                (self.first.as_second()..end.as_second()).step_by(usize::try_from(self.every).unwrap());
+            seconds.map(move |second| (format!("e{entry}"), second))
+        };
+        (0..self.entries).flat_map(each).collect()
+    }
+}
+
+/// The nominal time that a row or an event is about.
+pub(crate) fn time_of(fact: &Value) -> Time {
+    let at: Timestamp = fact["scheduled_time"].as_str().unwrap().parse().unwrap();
+    (fact["entry"].as_str().unwrap().to_owned(), at.as_second())
+}
+
+/// How many runs each nominal time has at the stand-in, by their parameters.
+pub(crate) fn runs(place: &Place) -> BTreeMap<Time, usize> {
+    let mut runs = BTreeMap::new();
+    for run in place.sim.runs() {
+        let word = |key: &str| run.parameters[key].as_str().unwrap().to_owned();
+        let at: Timestamp = word("at").parse().unwrap();
+        *runs.entry((word("entry"), at.as_second())).or_default() += 1;
+    }
+    runs
+}
+
+/// Nobody has two runs, and those that have one are these.
+pub(crate) fn assert_each_has_one_run(place: &Place, wanted: &BTreeSet<Time>) {
+    let runs = runs(place);
+    let doubled: Vec<_> = runs.iter().filter(|(_, count)| **count > 1).collect();
+    let missing: Vec<_> = wanted.iter().filter(|time| !runs.contains_key(*time)).collect();
+    let foreign: Vec<_> = runs.keys().filter(|time| !wanted.contains(*time)).collect();
+    assert!(
+        doubled.is_empty() && missing.is_empty() && foreign.is_empty(),
+        "doubled: {doubled:?}\nmissing: {missing:?}\nnot in the calendar: {foreign:?}"
+    );
+}
+
+/// The ledger has one row for each of these, and each is accepted with a run of its own that the stand-in has.
+pub(crate) fn assert_each_is_accepted(place: &Place, wanted: &BTreeSet<Time>) {
+    let rows = place.history();
+    let mut seen = BTreeSet::new();
+    for row in &rows {
+        assert_eq!(row["state"], "accepted", "{row}");
+        assert!(seen.insert(time_of(row)), "a second record: {row}");
+    }
+    assert_eq!(&seen, wanted);
+    assert_each_owns_a_run(place, &rows);
+}
+
+/// Every accepted row names a run of the stand-in, and no two the same.
+pub(crate) fn assert_each_owns_a_run(place: &Place, rows: &[Value]) {
+    let runs: BTreeSet<String> = place.sim.runs().into_iter().map(|run| run.run_id).collect();
+    let mut owners: HashMap<String, &Value> = HashMap::new();
+    for row in rows.iter().filter(|row| row["state"] == "accepted") {
+        let run = row["run_id"].as_str().unwrap().to_owned();
+        assert!(runs.contains(&run), "there is no such run: {row}");
+        if let Some(other) = owners.insert(run, row) {
+            panic!("two firings own one run: {other} and {row}");
+        }
+    }
+}
+
+/// Waits until so many firings have ended, or wait for a person.
+pub(crate) fn wait_until_over(daemon: &Daemon, count: usize) {
+    const ENDS: [&str; 5] =
+        ["run.created", "run.adopted", "firing.rejected", "firing.skipped", "firing.held"];
+    daemon.wait_until("the end of every firing", |events| {
+        let over = events.iter().filter(|event| ENDS.iter().any(|name| event["event"] == *name));
+        let firings: BTreeSet<&str> = over.filter_map(|event| event["firing_id"].as_str()).collect();
+        (firings.len() >= count).then_some(())
+    });
+}
