@@ -15,6 +15,7 @@ mod check_live;
 mod commands;
 mod examples;
 mod faults;
+mod kills;
 mod main_job;
 mod manifest;
 mod one_off;
