@@ -1,14 +1,13 @@
 //! The process is killed at random moments under load: nothing is lost, and nothing is started twice.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use azure_sim::{RepeatedId, RunIdMode};
-use jiff::Timestamp;
 
 use crate::chance::Chance;
-use crate::process::{Daemon, LIMIT, Place, in_seconds, now, of};
-use crate::tally::{self, Crowd, DISTINCT, Time};
+use crate::process::{Daemon, Place, in_seconds, of};
+use crate::tally::{self, Crowd, DISTINCT};
 
 /// How many kills a soak makes, if not a thousand.
 const KILLS: &str = "ADF_CRON_KILLS";
@@ -72,50 +71,12 @@ impl Killed {
     /// Lets it live, until all that was open is over, and checks every account.
     fn settle(mut self) {
         let daemon = self.place.daemon();
-        let until = now();
-        self.wait_for_all(&daemon, until);
-        let ended = daemon.stop();
-        assert_eq!(ended.status.code(), Some(0), "{}", ended.output);
+        let (ended, wanted) = tally::settle(&self.place, &self.crowd, daemon);
         self.hear(&ended.events);
-        let wanted = self.wanted(until);
         println!("{} kills, {} nominal times", self.kills, wanted.len());
-        tally::assert_each_has_one_run(&self.place, &wanted);
-        tally::assert_each_is_accepted(&self.place, &wanted);
         for run in self.place.sim.runs() {
             assert!(self.told.contains(&run.run_id), "run {} was never announced", run.run_id);
         }
-    }
-
-    /// Waits until every nominal time up to `until` has its run, and nothing is looked for any more.
-    fn wait_for_all(&self, daemon: &Daemon, until: Timestamp) {
-        let entries = i64::try_from(self.crowd.entries).unwrap();
-        let least =
-            usize::try_from((until.as_second() - self.crowd.first.as_second() + 1) * entries).unwrap();
-        let deadline = Instant::now() + LIMIT;
-        loop {
-            let heard = daemon.events().len();
-            let mut open = self.place.history();
-            open.retain(|row| tally::time_of(row).1 <= until.as_second() && row["state"] != "accepted");
-            if self.place.sim.run_count() >= least && open.is_empty() {
-                return;
-            }
-            let held = open.iter().any(|row| row["state"] == "held");
-            assert!(!held && Instant::now() < deadline, "not over, or never: {open:?}");
-            daemon.wait_until("more events", |events| (events.len() > heard).then_some(()));
-        }
-    }
-
-    /// Every nominal time up to `until`, and each after it up to the last that an entry was started for: the
-    /// daemon went on for a moment.
-    fn wanted(&self, until: Timestamp) -> BTreeSet<Time> {
-        let mut last: BTreeMap<String, i64> = BTreeMap::new();
-        for (entry, second) in tally::runs(&self.place).into_keys() {
-            let latest = last.entry(entry).or_insert(until.as_second());
-            *latest = (*latest).max(second);
-        }
-        assert_eq!(last.len(), self.crowd.entries);
-        let first = self.crowd.first.as_second();
-        last.iter().flat_map(|(entry, last)| (first..=*last).map(|second| (entry.clone(), second))).collect()
     }
 }
 

@@ -31,13 +31,18 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) fn new() -> Self {
+        Self::within(&std::env::temp_dir())
+    }
+
+    /// The same in this folder, which may lie on a filesystem of its own.
+    pub(crate) fn within(folder: &Path) -> Self {
         let sim = Sim::start().unwrap();
         sim.set(|switches| {
             switches.client_secret = SECRET.to_owned();
             switches.client_id = CLIENT.to_owned();
             switches.tenant = TENANT.to_owned();
         });
-        let directory = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir_in(folder).unwrap();
         std::fs::write(directory.path().join("client-secret"), SECRET).unwrap();
         Self { directory, sim }
     }
@@ -245,8 +250,12 @@ impl Daemon {
         self.heard.0.lock().unwrap().events.clone()
     }
 
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        kill_process(self.pid(), signal).unwrap();
     }
 
     /// Has the schedule read again, and waits for the end of that.

@@ -3,11 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
+use std::time::Instant;
 
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::process::{Daemon, Place};
+use crate::process::{Daemon, Ended, LIMIT, Place, now};
 
 /// An entry at a nominal time, in seconds.
 pub(crate) type Time = (String, i64);
@@ -45,6 +46,21 @@ impl Crowd {
             .unwrap();
         }
         text
+    }
+
+    /// Every nominal time up to `until`, and each after it up to the last for which an entry was started: a daemon
+    /// goes on for a moment.
+    fn started(&self, place: &Place, until: Timestamp) -> BTreeSet<Time> {
+        let mut last: BTreeMap<String, i64> =
+            (0..self.entries).map(|entry| (format!("e{entry}"), until.as_second())).collect();
+        for (entry, second) in runs(place).into_keys() {
+            last.entry(entry).and_modify(|latest| *latest = (*latest).max(second));
+        }
+        let (first, step) = (self.first.as_second(), usize::try_from(self.every).unwrap());
+        let each = |(entry, last): (String, i64)| {
+            (first..=last).step_by(step).map(move |second| (entry.clone(), second))
+        };
+        last.into_iter().flat_map(each).collect()
     }
 
     /// Every nominal time up to its end.
@@ -122,4 +138,34 @@ pub(crate) fn wait_until_over(daemon: &Daemon, count: usize) {
         let firings: BTreeSet<&str> = over.filter_map(|event| event["firing_id"].as_str()).collect();
         (firings.len() >= count).then_some(())
     });
+}
+
+/// Lets a crowd without end go on until all that came due up to now is over, stops it, and checks every account:
+/// one run and one accepted record for each nominal time. Returns what it said, and which those were.
+pub(crate) fn settle(place: &Place, crowd: &Crowd, daemon: Daemon) -> (Ended, BTreeSet<Time>) {
+    let until = now();
+    wait_for_all(place, crowd, &daemon, until);
+    let ended = daemon.stop();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.output);
+    let wanted = crowd.started(place, until);
+    assert_each_has_one_run(place, &wanted);
+    assert_each_is_accepted(place, &wanted);
+    (ended, wanted)
+}
+
+/// Waits until every nominal time up to `until` has its run, and nothing is looked for any more.
+fn wait_for_all(place: &Place, crowd: &Crowd, daemon: &Daemon, until: Timestamp) {
+    let past = usize::try_from((until.as_second() - crowd.first.as_second()) / crowd.every + 1).unwrap();
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let heard = daemon.events().len();
+        let mut open = place.history();
+        open.retain(|row| time_of(row).1 <= until.as_second() && row["state"] != "accepted");
+        if place.sim.run_count() >= past * crowd.entries && open.is_empty() {
+            return;
+        }
+        let held = open.iter().any(|row| row["state"] == "held");
+        assert!(!held && Instant::now() < deadline, "not over, or never: {open:?}");
+        daemon.wait_until("more events", |events| (events.len() > heard).then_some(()));
+    }
 }
