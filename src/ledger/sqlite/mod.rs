@@ -33,6 +33,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct SqliteLedger {
     path: PathBuf,
     connection: SqliteConnection,
+    /// Whether a transaction failed on this connection.
+    worn: bool,
 }
 
 impl SqliteLedger {
@@ -44,9 +46,7 @@ impl SqliteLedger {
         // The ledger holds parameter values: it is made for its owner and group alone, and SQLite gives the
         // files beside it the same rights. A file that cannot be made shows when it is opened.
         let _ = OpenOptions::new().create(true).append(true).mode(0o640).open(path);
-        let options =
-            Self::options(path).journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
-        let mut ledger = Self::connect(path, &options).await?;
+        let mut ledger = Self::connect(path, &Self::options_to_write(path)).await?;
         match MIGRATIONS.run(&mut ledger.connection).await {
             Ok(()) => Ok(ledger),
             Err(MigrateError::VersionMissing(_) | MigrateError::VersionTooNew(..)) => {
@@ -95,12 +95,26 @@ impl SqliteLedger {
         SqliteConnectOptions::new().filename(path).busy_timeout(BUSY_TIMEOUT).disable_statement_logging()
     }
 
+    fn options_to_write(path: &Path) -> SqliteConnectOptions {
+        Self::options(path).journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full)
+    }
+
+    /// Where the disk is full or fails, SQLite takes a transaction back by itself, and sqlx, which is not told,
+    /// lets no other begin on that connection. So what failed is tried again on a fresh one.
+    async fn connect_anew_if_worn(&mut self) -> Result<(), LedgerError> {
+        if self.worn {
+            let fresh = Self::connect(&self.path, &Self::options_to_write(&self.path)).await?;
+            std::mem::replace(self, fresh).close().await;
+        }
+        Ok(())
+    }
+
     async fn connect(path: &Path, options: &SqliteConnectOptions) -> Result<Self, LedgerError> {
         let connection = options
             .connect()
             .await
             .map_err(|source| LedgerError::Database { path: path.to_owned(), source })?;
-        Ok(Self { path: path.to_owned(), connection })
+        Ok(Self { path: path.to_owned(), connection, worn: false })
     }
 
     fn failed(&self, source: sqlx::Error) -> LedgerError {
@@ -132,10 +146,10 @@ impl Ledger for SqliteLedger {
         batches: &[Batch],
         announced: Option<RangeInclusive<u64>>,
     ) -> Result<HashSet<FiringId>, LedgerError> {
-        let path = self.path.clone();
-        write::batches(&mut self.connection, batches, announced)
-            .await
-            .map_err(|source| LedgerError::Database { path, source })
+        self.connect_anew_if_worn().await?;
+        let written = write::batches(&mut self.connection, batches, announced).await;
+        self.worn = written.is_err();
+        written.map_err(|source| self.failed(source))
     }
 
     async fn load(&mut self) -> Result<Snapshot, LedgerError> {
@@ -155,6 +169,30 @@ impl Ledger for SqliteLedger {
     }
 
     async fn prune(&mut self, before: Timestamp) -> Result<u64, LedgerError> {
-        write::prune(&mut self.connection, before).await.map_err(|source| self.failed(source))
+        self.connect_anew_if_worn().await?;
+        let pruned = write::prune(&mut self.connection, before).await;
+        self.worn = pruned.is_err();
+        pruned.map_err(|source| self.failed(source))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::Record;
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_ledger_whose_disk_was_full_can_be_written_once_there_is_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut ledger = SqliteLedger::open(&folder.path().join("ledger.db")).await.unwrap();
+        // No page more than there are: the same as a full disk.
+        sqlx::query("PRAGMA max_page_count = 1").execute(&mut ledger.connection).await.unwrap();
+        let learned = |factory: String| Record::Learned { factory, takes_our_id: true };
+        let records = (0..1_000).map(|number| learned(format!("a factory with a long name, {number}")));
+        let batch = Batch { id: 1, records: records.collect(), events: Vec::new() };
+        let full = ledger.write(std::slice::from_ref(&batch), None).await.unwrap_err();
+        assert!(crate::event::chain(&full).contains("full"), "{full:?}");
+        ledger.write(&[batch], None).await.unwrap();
+        assert_eq!(ledger.load().await.unwrap().learned.len(), 1_000, "all of it, and once");
     }
 }
