@@ -171,6 +171,9 @@ impl<L: Ledger> Writer<L> {
                 Job::Finish(done) => {
                     self.write(Vec::new()).await;
                     self.leave_sign().await;
+                    // A process that ended meanwhile would leave the last changes beside the ledger's file, where
+                    // who may only read cannot see them.
+                    self.ledger.close().await;
                     let _ = done.send(());
                     return;
                 }
@@ -404,6 +407,8 @@ mod tests {
         async fn prune(&mut self, _: Timestamp) -> Result<u64, LedgerError> {
             Ok(0)
         }
+
+        async fn close(self) {}
     }
 
     fn sign() -> Job {

@@ -196,4 +196,7 @@ pub trait Ledger: Send {
     /// # Errors
     /// [`LedgerError::Database`].
     fn prune(&mut self, before: Timestamp) -> impl Future<Output = Result<u64, LedgerError>> + Send;
+
+    /// Ends in an orderly way, after which all that was written stands in the ledger's own file.
+    fn close(self) -> impl Future<Output = ()> + Send;
 }

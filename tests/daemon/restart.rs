@@ -44,6 +44,7 @@ fn clean_stops_and_starts_around_nominal_times_lose_and_repeat_nothing() {
         let before = place.sim.runs().len();
         place.sim.wait_until(LIMIT, "a run", |seen| (seen.runs.len() > before).then_some(()));
         assert_eq!(daemon.stop().status.code(), Some(0));
+        assert!(!place.path("ledger.db-wal").exists(), "a clean stop leaves all in the one file");
     }
     let daemon = place.daemon();
     let before = place.sim.runs().len();

@@ -85,12 +85,6 @@ impl SqliteLedger {
         Self::connect(path, &Self::options(path).synchronous(SqliteSynchronous::Full)).await
     }
 
-    /// Ends the connection in an orderly way.
-    pub async fn close(self) {
-        // A failure leaves the file as a crash would, which the next start copes with.
-        let _ = self.connection.close().await;
-    }
-
     fn options(path: &Path) -> SqliteConnectOptions {
         SqliteConnectOptions::new().filename(path).busy_timeout(BUSY_TIMEOUT).disable_statement_logging()
     }
@@ -173,6 +167,11 @@ impl Ledger for SqliteLedger {
         let pruned = write::prune(&mut self.connection, before).await;
         self.worn = pruned.is_err();
         pruned.map_err(|source| self.failed(source))
+    }
+
+    async fn close(self) {
+        // A failure leaves the file as a crash would, which the next start copes with.
+        let _ = self.connection.close().await;
     }
 }
 
