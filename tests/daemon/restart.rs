@@ -5,9 +5,8 @@ use std::collections::HashMap;
 use azure_sim::{Effect, Fault, Operation, RepeatedId};
 use jiff::Timestamp;
 use serde_json::Value;
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions as _, Connection as _};
 
+use crate::meddler::Meddler;
 use crate::process::{LIMIT, Place, in_seconds, now, of};
 
 /// The nominal times of an entry that have a run, from what the stand-in was sent.
@@ -225,23 +224,14 @@ fn a_ledger_that_a_newer_version_has_written_is_refused_and_left_as_it_is() {
     let place = Place::new();
     place.write("pipelines: []\n");
     place.daemon().stop();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let sql = |sql: &'static str| {
-        runtime.block_on(async {
-            let options = SqliteConnectOptions::new().filename(place.path("ledger.db"));
-            let mut connection = options.connect().await.unwrap();
-            let rows: i64 = sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap();
-            connection.close().await.unwrap();
-            rows
-        })
-    };
-    let added =
-        sql("INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
-                     VALUES (9999, 'of a later release', TRUE, x'00', 0) RETURNING version");
-    assert_eq!(added, 9_999);
+    let mut meddler = Meddler::new(&place.path("ledger.db"));
+    meddler.execute(
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+         VALUES (9999, 'of a later release', TRUE, x'00', 0)",
+    );
     let refused = place.run(&["run"]);
     assert_eq!(refused.status.code(), Some(69));
     let said = crate::process::results(&refused);
     assert!(said.contains("ledger.failed") && said.contains("newer version"), "{said}");
-    assert_eq!(sql("SELECT count(*) FROM _sqlx_migrations WHERE version = 9999"), 1);
+    assert_eq!(meddler.number("SELECT count(*) FROM _sqlx_migrations WHERE version = 9999"), 1);
 }
