@@ -18,6 +18,7 @@ use crate::ledger::{Known, Snapshot, State};
 
 mod attempts;
 mod clock;
+mod outage;
 mod people;
 mod query;
 
