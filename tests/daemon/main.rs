@@ -22,6 +22,7 @@ mod manifest;
 mod meddler;
 mod mounts;
 mod one_off;
+mod outage;
 mod parameters;
 mod people;
 mod process;
