@@ -1,6 +1,7 @@
 //! How late a burst is, and what many entries cost. It measures the released program as a process of its
 //! own against the stand-in for Azure on loopback, with its ledger on, and prints a table; it judges
-//! nothing. `cargo bench --bench burst`, or `cargo bench --bench burst -- 1000` for one size.
+//! nothing. `cargo bench --bench burst`, or `cargo bench --bench burst -- 1000` for one size, or `-- ledger` for
+//! what the ledger costs a burst.
 #![expect(
     clippy::disallowed_methods,
     clippy::unwrap_used,
@@ -8,6 +9,8 @@
     clippy::cast_sign_loss,
     reason = "a bench measures real time, ends when something fails, and takes shares of counts"
 )]
+
+mod drain;
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -36,6 +39,9 @@ const BURSTS: [Burst; 5] = [
 ];
 
 fn main() {
+    if std::env::args().any(|argument| argument == "ledger") {
+        return drain::SIZES.iter().for_each(drain::compare);
+    }
     let wanted: Vec<usize> = std::env::args().filter_map(|argument| argument.parse().ok()).collect();
     println!(
         "{:>8} {:>9} {:>6} {:>9} {:>9} {:>9} {:>6} {:>8}",
@@ -45,6 +51,7 @@ fn main() {
         run(burst);
     }
     if wanted.is_empty() {
+        drain::SIZES.iter().for_each(drain::compare);
         many_entries();
     }
 }
