@@ -24,7 +24,14 @@ const DEFAULTS: &str = "{ settle: 1s, late_after: 1s, missed: all, missed_max: 1
 const BEYOND_THE_HORIZON: Duration = Duration::from_secs(5);
 
 fn crowd(place: &Place) -> Crowd {
-    let crowd = Crowd { entries: 5, every: 1, first: in_seconds(2), end: None, parameters: DISTINCT };
+    let crowd = Crowd {
+        entries: 5,
+        every: 1,
+        first: in_seconds(2),
+        end: None,
+        pipeline: "Shared",
+        parameters: DISTINCT,
+    };
     place.write(&crowd.yaml(DEFAULTS));
     crowd
 }

@@ -45,7 +45,7 @@ fn under_faults(parameters: &'static str, set_up: impl FnOnce(&mut Switches)) ->
     });
     let first = in_seconds(4);
     let end = first + std::time::Duration::from_secs(10);
-    let crowd = Crowd { entries: 20, every: 2, first, end: Some(end), parameters };
+    let crowd = Crowd { entries: 20, every: 2, first, end: Some(end), pipeline: "Shared", parameters };
     place.write(&crowd.yaml(DEFAULTS));
     let daemon = place.daemon();
     let wanted = crowd.times().len();

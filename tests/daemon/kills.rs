@@ -38,7 +38,15 @@ impl Killed {
             // Slow enough that many calls are under way whenever it is killed.
             switches.create_run_delay_ms = 30;
         });
-        let crowd = Crowd { entries: 20, every: 1, first: in_seconds(3), end: None, parameters: DISTINCT };
+        // Pipelines of their own: a search for the run of one entry need not read those of all.
+        let crowd = Crowd {
+            entries: 20,
+            every: 1,
+            first: in_seconds(3),
+            end: None,
+            pipeline: "{entry}",
+            parameters: DISTINCT,
+        };
         place.write(&crowd.yaml(DEFAULTS));
         let mut killed = Self { place, crowd, chance, kills: 0, told: BTreeSet::new() };
         // The first answers teach how the factory names its runs.

@@ -21,7 +21,8 @@ pub(crate) struct Crowd {
     pub(crate) first: Timestamp,
     /// Before this; `None`: for ever.
     pub(crate) end: Option<Timestamp>,
-    /// The parameters of each, where `{entry}` stands for its name.
+    /// The pipeline and the parameters of each, where `{entry}` stands for its name.
+    pub(crate) pipeline: &'static str,
     pub(crate) parameters: &'static str,
 }
 
@@ -29,17 +30,18 @@ pub(crate) struct Crowd {
 pub(crate) const DISTINCT: &str = "{ entry: {entry}, at: \"{{ scheduled_time }}\" }";
 
 impl Crowd {
-    /// Its schedule, with these defaults. All entries start the same pipeline.
+    /// Its schedule, with these defaults.
     pub(crate) fn yaml(&self, defaults: &str) -> String {
         let first = self.first;
         let mut text = format!("defaults: {defaults}\npipelines:\n");
         let end = self.end.map_or(String::new(), |end| format!("end: '{end}', "));
         for entry in 0..self.entries {
             let name = format!("e{entry}");
-            let parameters = self.parameters.replace("{entry}", &name);
+            let (pipeline, parameters) =
+                (self.pipeline.replace("{entry}", &name), self.parameters.replace("{entry}", &name));
             writeln!(
                 text,
-                "  - {{ name: {name}, pipeline: Shared, schedule: {{ every: {}s, anchor: '{first}' }}, start: '{first}', {end}\
+                "  - {{ name: {name}, pipeline: {pipeline}, schedule: {{ every: {}s, anchor: '{first}' }}, start: '{first}', {end}\
                  parameters: {parameters} }}",
                 self.every,
             )
@@ -156,7 +158,7 @@ pub(crate) fn settle(place: &Place, crowd: &Crowd, daemon: Daemon) -> (Ended, BT
 /// Waits until every nominal time up to `until` has its run, and nothing is looked for any more.
 fn wait_for_all(place: &Place, crowd: &Crowd, daemon: &Daemon, until: Timestamp) {
     let past = usize::try_from((until.as_second() - crowd.first.as_second()) / crowd.every + 1).unwrap();
-    let deadline = Instant::now() + LIMIT;
+    let (mut deadline, mut least) = (Instant::now() + LIMIT, usize::MAX);
     loop {
         let heard = daemon.events().len();
         let mut open = place.history();
@@ -164,8 +166,11 @@ fn wait_for_all(place: &Place, crowd: &Crowd, daemon: &Daemon, until: Timestamp)
         if place.sim.run_count() >= past * crowd.entries && open.is_empty() {
             return;
         }
+        if open.len() < least {
+            (deadline, least) = (Instant::now() + LIMIT, open.len());
+        }
         let held = open.iter().any(|row| row["state"] == "held");
-        assert!(!held && Instant::now() < deadline, "not over, or never: {open:?}");
+        assert!(!held && Instant::now() < deadline, "{} not over, or never: {open:?}", open.len());
         daemon.wait_until("more events", |events| (events.len() > heard).then_some(()));
     }
 }
