@@ -140,8 +140,8 @@ pub struct Engine {
     claims: HashMap<RunId, (FiringId, Option<u64>)>,
     /// Firings that wait for calls under way before they judge the runs that were found.
     weighing: HashSet<FiringId>,
-    /// Rows of skips that are on their way to the ledger, by batch.
-    condensed: HashMap<u64, Vec<Row>>,
+    /// Rows of skips that are on their way to the ledger, by batch, and the first firing of each.
+    condensed: HashMap<u64, Vec<(FiringId, Row)>>,
     /// Requests whose answers are on their way to the ledger, by batch, and the firings that they were about.
     answering: HashMap<u64, (String, Option<FiringId>)>,
     next_batch: u64,
@@ -312,8 +312,9 @@ impl Engine {
     fn pass_gate(&mut self, firing: FiringId, now: Now) {
         let Some(live) = self.live.get_mut(&firing) else { return };
         let (intent, asked) = (Arc::clone(&live.intent), live.asked);
-        if self.clocks.held_until().is_some() && !asked {
-            // By a clock that is not believed nothing is late. It rings again when the hold is over.
+        if !asked && (self.clocks.held_until().is_some() || now.wall < intent.due) {
+            // By a clock that is not believed nothing is late: it rings again when the hold is over. And one that was
+            // set back while the firing was looked for makes nothing early.
             live.phase = Phase::Armed(intent.due);
             return self.set_timer(intent.due, Timer::Firing(firing));
         }
@@ -402,7 +403,7 @@ impl Engine {
                 self.arm(firing, now);
             }
         }
-        self.leave_out_singly(batch, refused, now);
+        self.leave_out_in_halves(batch, refused, now);
         self.answering.remove(&batch);
         self.forget_claims(batch);
     }

@@ -53,11 +53,11 @@ impl Slot {
     }
 }
 
-/// Nominal times that are left out as one row, by its first firing.
+/// Nominal times that are left out as one row, and the version of the schedule whose calendar named them.
 #[derive(Debug)]
 pub(super) struct Row {
-    firing: FiringId,
     entry: Arc<Entry>,
+    version: Arc<str>,
     reason: Reason,
     run: Run,
 }
@@ -229,7 +229,8 @@ impl Engine {
         });
         let choice = choose(past, &entry.policy, now.wall);
         for (reason, run) in choice.skipped {
-            self.leave_out(&entry, reason, run, now);
+            let version = Arc::clone(&self.plan.version);
+            self.leave_out(Row { entry: Arc::clone(&entry), version, reason, run }, now);
         }
         if let (Some(newest), Some(slot)) = (choice.start.last(), self.plan.slots.get_mut(name)) {
             slot.rescue(*newest);
@@ -242,30 +243,38 @@ impl Engine {
     }
 
     /// Records nominal times that are left out as one row.
-    fn leave_out(&mut self, entry: &Arc<Entry>, reason: Reason, run: Run, now: Now) {
-        let intent = self.intent(entry, run.first, Body::new("{}"), now);
+    fn leave_out(&mut self, row: Row, now: Now) {
+        let Row { reason, run, .. } = row;
+        let schedule_version = Arc::clone(&row.version);
+        let intent = Intent { schedule_version, ..self.intent(&row.entry, run.first, Body::new("{}"), now) };
         self.events.push(announce::skipped(&intent, reason, run.first, run.last, run.count));
         if run.count > 1 {
-            let row = Row { firing: intent.firing_id, entry: Arc::clone(entry), reason, run };
-            self.condensed.entry(self.next_batch).or_default().push(row);
+            self.condensed.entry(self.next_batch).or_default().push((intent.firing_id, row));
         }
         let skips = Skips { intent, last: run.last, count: run.count, reason };
         self.records.push(Record::Skipped(Box::new(skips)));
     }
 
-    /// The ledger has records of some of the nominal times of a row: those that it has not are left out one by
-    /// one.
-    pub(super) fn leave_out_singly(&mut self, batch: u64, refused: &HashSet<FiringId>, now: Now) {
-        for Row { firing, entry, reason, run } in self.condensed.remove(&batch).unwrap_or_default() {
-            if refused.contains(&firing) {
-                let before = Nominal::from_second(run.first.as_second() - 1).unwrap_or(run.first);
-                for nominal in entry.calendar.due_between(before, run.last) {
-                    self.leave_out(&entry, reason, Run { first: nominal, last: nominal, count: 1 }, now);
-                }
-                if let Some(slot) = self.plan.slots.get(&entry.name) {
-                    let mark = Mark { entry: entry.name.clone(), nominal: slot.mark };
-                    self.records.push(Record::Marked(mark));
-                }
+    /// The ledger has records of some of the nominal times of a row: it is left out in two halves, and those that are
+    /// refused in halves again. One nominal time that is refused has its record.
+    pub(super) fn leave_out_in_halves(&mut self, batch: u64, refused: &HashSet<FiringId>, now: Now) {
+        for (firing, row) in self.condensed.remove(&batch).unwrap_or_default() {
+            if !refused.contains(&firing) {
+                continue;
+            }
+            let Row { entry, version, reason, run } = row;
+            let before = Nominal::from_second(run.first.as_second() - 1).unwrap_or(run.first);
+            let times: Vec<Nominal> = entry.calendar.due_between(before, run.last).collect();
+            let (earlier, later) = times.split_at(times.len() / 2);
+            for half in [earlier, later] {
+                let (Some(first), Some(last)) = (half.first(), half.last()) else { continue };
+                let run = Run { first: *first, last: *last, count: half.len() as u64 };
+                let (entry, version) = (Arc::clone(&entry), Arc::clone(&version));
+                self.leave_out(Row { entry, version, reason, run }, now);
+            }
+            if let Some(slot) = self.plan.slots.get(&entry.name) {
+                let mark = Mark { entry: entry.name.clone(), nominal: slot.mark };
+                self.records.push(Record::Marked(mark));
             }
         }
     }
@@ -287,7 +296,8 @@ impl Engine {
             add(&mut rows, if is_paused(nominal) { Reason::Paused } else { why }, nominal);
         }
         for (reason, run) in rows {
-            self.leave_out(entry, reason, run, now);
+            let version = Arc::clone(&self.plan.version);
+            self.leave_out(Row { entry: Arc::clone(entry), version, reason, run }, now);
         }
     }
 

@@ -83,6 +83,10 @@ impl Engine {
         let known = snapshot.marks.iter().map(|(name, known)| (name, known.clone())).collect();
         let changes = Changes::between(&known, &HashMap::new(), &schedule.entries, swap);
         let counts = (changes.begun.len() - changes.moved, changes.moved);
+        if let Some((version, _)) = &snapshot.schedule {
+            // What is left of a calendar is closed under the version that had it.
+            engine.plan.version = Arc::clone(version);
+        }
         for entry in before.iter().filter(|entry| entry.enabled) {
             if let Some((mark, fingerprint)) = snapshot.marks.get(&entry.name)
                 && entry.calendar.fingerprint() == *fingerprint

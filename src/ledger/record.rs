@@ -305,6 +305,18 @@ pub enum Record {
     Sign(Box<SignOfLife>),
 }
 
+impl Record {
+    /// The firing, or the first of several, that the ledger may refuse with this record.
+    fn guarded(&self) -> Option<FiringId> {
+        match self {
+            Self::Planned(intent) | Self::Stillborn(intent, _) => Some(intent.firing_id),
+            Self::Skipped(skips) => Some(skips.intent.firing_id),
+            Self::Reopened { firing_id, .. } => Some(*firing_id),
+            _ => None,
+        }
+    }
+}
+
 /// What became of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -476,7 +488,10 @@ impl Batch {
         &'a self,
         refused: &'a HashSet<FiringId>,
     ) -> impl Iterator<Item = &'a Event> {
-        let refused: HashSet<String> = refused.iter().map(ToString::to_string).collect();
+        // A record of another batch may be about a firing of the same id, and stand.
+        let own = self.records.iter().filter_map(Record::guarded);
+        let refused: HashSet<String> =
+            own.filter(|firing| refused.contains(firing)).map(|firing| firing.to_string()).collect();
         let is_refused = move |event: &Event| {
             event.fields.firing_id.as_ref().is_some_and(|firing| refused.contains(firing))
         };

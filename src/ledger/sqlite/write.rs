@@ -274,37 +274,16 @@ impl Writer<'_> {
     }
 
     async fn progress(&mut self, progress: &[&Progress]) -> Result<()> {
-        let attempts: Vec<_> = progress
-            .iter()
-            .filter_map(|p| p.attempt.as_ref().map(|attempt| (p.firing_id, attempt)))
-            .collect();
-        if !attempts.is_empty() {
-            let mut query: QueryBuilder<Sqlite> = QueryBuilder::new(
-                "INSERT INTO attempt (firing_id, attempt, sent_at, answered_at, outcome, http_status, \
-                 error_code, error_message, azure_request_id, azure_correlation_id) ",
-            );
-            query.push_values(attempts, |mut row, (firing, attempt)| {
-                let refusal = attempt.refusal.as_ref();
-                row.push_bind(firing.to_string());
-                row.push_bind(i64::from(attempt.number));
-                row.push_bind(attempt.sent_at.as_millisecond());
-                row.push_bind(attempt.answered_at.as_millisecond());
-                row.push_bind(attempt.outcome);
-                row.push_bind(refusal.and_then(|r| r.http_status).map(i64::from));
-                row.push_bind(refusal.and_then(|r| r.error_code.as_deref()));
-                row.push_bind(refusal.map(|r| r.error_message.as_str()));
-                row.push_bind(refusal.and_then(|r| r.azure_request_id.as_deref()));
-                row.push_bind(refusal.and_then(|r| r.azure_correlation_id.as_deref()));
-            });
-            self.execute(query.push(" ON CONFLICT DO NOTHING")).await?;
-        }
-        // The last progress of a firing stands.
+        self.attempts(progress).await?;
+        // The last progress of a firing stands, but its first attempt is the first of all of them.
         let latest: HashMap<FiringId, &Progress> = progress.iter().map(|p| (p.firing_id, *p)).collect();
+        let sent = progress.iter().rev().filter_map(|p| Some((p.firing_id, p.attempt.as_ref()?.sent_at)));
+        let first_sent: HashMap<FiringId, Timestamp> = sent.collect();
         let mut query: QueryBuilder<Sqlite> = QueryBuilder::new(
             "WITH new (firing_id, state, reason, attempts, counted, next_at, sent_at, run_id, error_message, accepted_at, finished_at) AS (",
         );
         query.push_values(latest.values(), |mut row, p| {
-            let sent_at = p.attempt.as_ref().map(|attempt| attempt.sent_at.as_millisecond());
+            let sent_at = first_sent.get(&p.firing_id).map(|at| at.as_millisecond());
             let accepted = p.state == State::Accepted;
             let finished = matches!(p.state, State::Rejected | State::Skipped | State::NotStarted);
             row.push_bind(p.firing_id.to_string());
@@ -332,6 +311,35 @@ impl Writer<'_> {
              FROM new WHERE firing.firing_id = new.firing_id",
         );
         self.execute(&mut query).await.map(drop)
+    }
+
+    /// Writes the attempts that brought firings to where they stand.
+    async fn attempts(&mut self, progress: &[&Progress]) -> Result<()> {
+        let attempts: Vec<_> = progress
+            .iter()
+            .filter_map(|p| p.attempt.as_ref().map(|attempt| (p.firing_id, attempt)))
+            .collect();
+        if attempts.is_empty() {
+            return Ok(());
+        }
+        let mut query: QueryBuilder<Sqlite> = QueryBuilder::new(
+            "INSERT INTO attempt (firing_id, attempt, sent_at, answered_at, outcome, http_status, \
+             error_code, error_message, azure_request_id, azure_correlation_id) ",
+        );
+        query.push_values(attempts, |mut row, (firing, attempt)| {
+            let refusal = attempt.refusal.as_ref();
+            row.push_bind(firing.to_string());
+            row.push_bind(i64::from(attempt.number));
+            row.push_bind(attempt.sent_at.as_millisecond());
+            row.push_bind(attempt.answered_at.as_millisecond());
+            row.push_bind(attempt.outcome);
+            row.push_bind(refusal.and_then(|r| r.http_status).map(i64::from));
+            row.push_bind(refusal.and_then(|r| r.error_code.as_deref()));
+            row.push_bind(refusal.map(|r| r.error_message.as_str()));
+            row.push_bind(refusal.and_then(|r| r.azure_request_id.as_deref()));
+            row.push_bind(refusal.and_then(|r| r.azure_correlation_id.as_deref()));
+        });
+        self.execute(query.push(" ON CONFLICT DO NOTHING")).await.map(drop)
     }
 
     async fn announcements(&mut self, batches: &[Batch]) -> Result<()> {
