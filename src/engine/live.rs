@@ -127,6 +127,11 @@ impl Live {
         now > self.deadline()
     }
 
+    /// Whether its first attempt would come before its due time.
+    pub(super) fn is_early(&self, now: Timestamp) -> bool {
+        self.attempts == 0 && !self.asked && self.intent.due > now
+    }
+
     /// Whether it waits for its due time or the gate, and nothing was sent.
     pub(super) fn has_not_started(&self) -> bool {
         self.attempts == 0 && self.started.is_none()

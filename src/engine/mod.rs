@@ -358,6 +358,13 @@ impl Engine {
             let Some(live) = self.live.get_mut(&firing).filter(|live| live.phase == Phase::Ready) else {
                 continue;
             };
+            if live.is_early(now.wall) {
+                // The clock was set back while it waited for its turn.
+                let due = live.intent.due;
+                (live.phase, live.started) = (Phase::Armed(due), None);
+                self.timers.insert((due, Timer::Firing(firing)));
+                continue;
+            }
             live.phase = Phase::Sending;
             live.first_sent.get_or_insert(now.wall);
             self.in_flight += 1;

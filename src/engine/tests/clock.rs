@@ -185,3 +185,20 @@ fn a_firing_that_was_started_late_by_a_wrong_clock_does_not_hide_those_that_are_
     bench.pass(1);
     assert!(bench.sent().contains(&"12:02:00".to_owned()), "{:?}", bench.sent());
 }
+
+#[test]
+fn a_clock_set_back_while_a_late_firing_waits_for_its_turn_makes_it_wait_for_its_time_again() {
+    let pipeline = "  - { name: a, pipeline: P, schedule: { every: 1m }, jitter: 50s, missed: all }";
+    let mut bench = Bench::new("2026-11-24T11:59:30Z", pipeline);
+    bench.pass(30);
+    let due = bench.engine.alarm().unwrap();
+    let seconds = u64::try_from(due.as_second() - bench.clock.now().wall.as_second()).unwrap();
+    bench.engine.no_token_until = Some(due + SignedDuration::from_mins(5));
+    bench.pass(seconds + 1);
+    assert!(bench.sent.is_empty(), "there is no token");
+    bench.set_clock(SignedDuration::from_secs(-5));
+    bench.tell(Input::TokenUsable);
+    assert!(bench.sent.is_empty(), "its time has not come yet");
+    bench.pass(10);
+    assert_eq!(bench.sent(), ["12:00:00"]);
+}
