@@ -375,6 +375,7 @@ impl Engine {
     /// Makes what was decided in this step one batch.
     fn flush(&mut self) {
         if !self.records.is_empty() || !self.events.is_empty() {
+            self.hold_marks_back();
             let batch = Batch {
                 id: self.next_batch,
                 records: std::mem::take(&mut self.records),

@@ -279,6 +279,25 @@ impl Engine {
         }
     }
 
+    /// No mark passes over a row that an earlier batch took to the ledger and that may be refused: after a crash, or a
+    /// stop, its nominal times are planned again.
+    pub(super) fn hold_marks_back(&mut self) {
+        let earlier = self.condensed.iter().filter(|(batch, _)| **batch != self.next_batch);
+        let mut least: HashMap<&EntryName, Nominal> = HashMap::new();
+        for (_, row) in earlier.flat_map(|(_, rows)| rows) {
+            let first = row.run.first;
+            least.entry(&row.entry.name).and_modify(|least| *least = first.min(*least)).or_insert(first);
+        }
+        for record in &mut self.records {
+            if let Record::Marked(mark) = record
+                && let Some(first) = least.get(&mark.entry)
+            {
+                let before = Nominal::from_second(first.as_second() - 1).unwrap_or(*first);
+                mark.nominal = mark.nominal.min(before);
+            }
+        }
+    }
+
     /// An entry is gone, or has another calendar: what its old one named up to `until`, and nobody has planned, is
     /// left out.
     pub(super) fn close_calendar(

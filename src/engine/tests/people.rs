@@ -229,3 +229,20 @@ fn an_edit_that_is_found_at_a_start_leaves_out_what_the_old_calendar_still_named
     assert_eq!((fields.count, fields.reason.as_deref()), (Some(5), Some("changed")));
     assert_eq!(fields.first.as_deref(), Some("2026-11-24T11:01:00Z"));
 }
+
+#[test]
+fn a_stop_while_a_row_of_skips_may_still_be_refused_moves_no_mark_over_it() {
+    let pipelines = "  - { name: a, pipeline: P, schedule: { every: 1m }, missed: skip }";
+    let entry = Arc::clone(&schedule(pipelines).entries[0]);
+    let mark = Nominal::at_or_before("2026-11-24T11:00:30Z".parse().unwrap());
+    let marks = HashMap::from([(entry.name.clone(), (mark, entry.calendar.fingerprint()))]);
+    let snapshot = Snapshot { marks, clean_stop: true, ..Snapshot::default() };
+    let mut bench = Bench::slow("2026-11-24T12:00:50Z", pipelines, snapshot);
+    bench.tell(Input::Stop);
+    let marks = bench.records.iter().filter_map(|record| match record {
+        Record::Marked(mark) => Some(mark.nominal.to_string()),
+        _ => None,
+    });
+    // The first shares the commit of the row, which keeps it back if it refuses the row.
+    assert_eq!(marks.collect::<Vec<_>>(), ["2026-11-24T12:01:05Z", "2026-11-24T11:00:59Z"]);
+}
