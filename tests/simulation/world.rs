@@ -157,8 +157,8 @@ impl World {
     pub(crate) fn new(setup: Setup) -> Self {
         let mut dice = Dice::new(setup.seed);
         let density = match dice.below(10) {
-            0..=1 => Density::Sparse,
-            2..=5 => Density::Bursts,
+            0 => Density::Sparse,
+            1..=5 => Density::Bursts,
             _ => Density::Dense,
         };
         let (zone, begins) = drafts::beginning(&mut dice);
@@ -211,7 +211,7 @@ impl World {
     fn set_the_scene(&mut self) {
         let lasts = match self.density {
             Density::Sparse => Duration::from_secs(self.dice.within(12, 60) * 3_600),
-            _ => Duration::from_secs(self.dice.within(15, 75) * 60),
+            _ => Duration::from_secs(self.dice.within(20, 150) * 60),
         };
         self.happens_in(Duration::from_millis(1), Happening::Starts);
         self.happens_in(lasts, Happening::Calm);
@@ -245,7 +245,8 @@ impl World {
         self.queue.push(Reverse(Queued { at, order: self.order, what }));
     }
 
-    /// TODO a clock that was set back since the last process believed it, of which the next one knows nothing.
+    /// A limit of what is simulated: a process knows nothing of a clock that was set back since the last one, which
+    /// did not stop cleanly, believed it. What had been sent then looks as if it were still to come.
     pub(crate) fn puts_clock_right(&mut self, clean_stop: bool) {
         if self.offset < self.believed {
             let by = self.believed - self.offset;
@@ -459,7 +460,8 @@ impl World {
             self.happens_in(Duration::from_secs(30), Happening::Finale);
             return true;
         };
-        let settled = self.host.is_settled() && self.scribe.is_idle();
+        let asked = self.books.memory.wishes.values().any(|wish| wish.answer.is_none());
+        let settled = self.host.is_settled() && self.scribe.is_idle() && !asked;
         if self.host.is_down() && self.host_stopped_for_good {
             self.over();
             return false;
