@@ -103,8 +103,9 @@ impl World {
         let mut of = row.intent.firing_id;
         for _ in 0..20 {
             let runs = self.network.service.of(of);
-            if let Some(left) = runs.iter().find(|run| ledger.owner(**run, row.intent.firing_id).is_none()) {
-                return Some(*left);
+            let free = |run: &&RunId| ledger.owner(**run, row.intent.firing_id).is_none();
+            if let Some(left) = runs.iter().find(free) {
+                return self.network.service.runs[left].could_be(&row.intent).then_some(*left);
             }
             of = ledger.owner(*runs.first()?, of)?;
         }
