@@ -163,11 +163,11 @@ pub(super) fn client(outside: &Outside, settings: &Settings) -> Result<Client, C
     )
 }
 
-/// A moment as the clock that stands now would have read it: the clock may have been set since, and what the
-/// last daemon sent is compared with it.
+/// A moment as the clock that stands now would have read it, if it was set ahead since: what the last daemon sent is
+/// compared with it. One that was set back must not make sent what is sent appear as still to come.
 fn by_the_clock_now(then: Now, now: Now) -> Now {
     let passed = now.boot.saturating_sub(then.boot);
-    Now { wall: now.wall.checked_sub(passed).unwrap_or(then.wall), boot: then.boot }
+    Now { wall: now.wall.checked_sub(passed).unwrap_or(then.wall).max(then.wall), boot: then.boot }
 }
 
 /// Waits for the clock of a host that has just booted: what it reads before is the time of its last stop.

@@ -96,9 +96,14 @@ impl Engine {
             }
         }
         engine.put_in_force(schedule, changes, now, counts);
+        let set_back = was_set_back(&snapshot, schedule, lock_taken);
+        if set_back {
+            engine.return_to(swap);
+        }
         // What is still to come is planned anew, by the schedule that is in force now.
         let (coming, open): (Vec<_>, Vec<_>) = snapshot.open.into_iter().partition(|open| {
             open.state == State::Planned
+                && (snapshot.clean_stop || !set_back)
                 && open.attempts == 0
                 && open.reopened_at.is_none()
                 && open.intent.nominal > swap
@@ -108,7 +113,8 @@ impl Engine {
         let marks = engine.withdraw(&coming);
         engine.records.extend(marks.into_iter().map(Record::Marked));
         for open in open {
-            engine.take_back_up(&open, snapshot.clean_stop, lock_taken, now);
+            let nothing_left = snapshot.clean_stop || (!set_back && goes_on_at(&open) > lock_taken.wall);
+            engine.take_back_up(&open, nothing_left, lock_taken, now);
         }
         engine.reloading = Some(engine.next_batch);
         engine.plan_ahead(now);
@@ -118,8 +124,9 @@ impl Engine {
         (engine, actions)
     }
 
-    /// Goes on with a firing that the last daemon left open.
-    fn take_back_up(&mut self, open: &Known, clean_stop: bool, lock_taken: Now, now: Now) {
+    /// Goes on with a firing that the last daemon left open. `nothing_left` says that no attempt of it can have left
+    /// without a record.
+    fn take_back_up(&mut self, open: &Known, nothing_left: bool, lock_taken: Now, now: Now) {
         let firing = open.intent.firing_id;
         let mut live = Live::new(Arc::clone(&open.intent), Phase::Armed(open.intent.due));
         live.attempts = open.attempts;
@@ -134,9 +141,8 @@ impl Engine {
         {
             self.pause_bucket(&open.intent.factory.subscription, until, now);
         }
-        let goes_on_at = open.next_at.unwrap_or(open.intent.due);
-        // An attempt can only have left the last daemon at or after the time it waited for.
-        let may_have_left = !clean_stop && goes_on_at <= lock_taken.wall;
+        let goes_on_at = goes_on_at(open);
+        let may_have_left = !nothing_left;
         let unknown = open.state == State::Unknown;
         let reopened = open.reopened_at.is_some();
         if unknown || may_have_left {
@@ -159,6 +165,19 @@ impl Engine {
             self.arm(firing, now);
         }
     }
+}
+
+/// An attempt can only have left the last daemon at or after this.
+fn goes_on_at(open: &Known) -> Timestamp {
+    open.next_at.unwrap_or(open.intent.due)
+}
+
+/// Whether the last daemon planned further ahead than one that began now would: then its clock was ahead of
+/// this one, and may have reached what lies ahead of us.
+fn was_set_back(snapshot: &Snapshot, schedule: &Schedule, lock_taken: Now) -> bool {
+    let planned_until = snapshot.marks.values().map(|(mark, _)| mark.timestamp()).max();
+    let reach = Engine::later(lock_taken.wall, schedule.daemon.horizon);
+    planned_until.is_some_and(|until| until > reach)
 }
 
 /// A firing that waits for a person, and since when it may have started a run.

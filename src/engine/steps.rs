@@ -123,8 +123,14 @@ impl Engine {
             .filter(|live| live.can_be_withdrawn() && live.intent.nominal > to)
             .map(|live| std::sync::Arc::clone(&live.intent))
             .collect();
-        let mut marks: Vec<Mark> = self.withdraw(&again);
-        marks.extend(self.plan.return_to(to));
+        let marks: Vec<Mark> = self.withdraw(&again);
+        self.records.extend(marks.into_iter().map(Record::Marked));
+        self.return_to(to);
+    }
+
+    /// Brings the marks back to here: what was left out as missed after it is still to come.
+    pub(super) fn return_to(&mut self, to: Nominal) {
+        let marks = self.plan.return_to(to);
         self.records.push(Record::SetBack(to));
         self.records.extend(marks.into_iter().map(Record::Marked));
     }

@@ -61,6 +61,8 @@ impl Bench {
         let clock = ManualClock::at(at.parse().unwrap());
         let now = clock.now();
         let random: Random = Box::new(|| 7);
+        let open = snapshot.open.iter().map(|open| (open.intent.firing_id, (open.intent.nominal, false)));
+        let known = open.collect();
         let (engine, actions) = Engine::start(&schedule(pipelines), &[], snapshot, random, now, now);
         let mut bench = Self {
             engine,
@@ -71,7 +73,7 @@ impl Bench {
             owners_asked: Vec::new(),
             tokens_rejected: 0,
             waiting: Some(Vec::new()),
-            known: HashMap::new(),
+            known,
             records: Vec::new(),
             events: Vec::new(),
         };

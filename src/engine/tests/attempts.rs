@@ -225,3 +225,29 @@ fn what_was_said_last_stands_with_a_firing_that_ends_without_a_run() {
     assert_eq!(rejected[0].fields.reason.as_deref(), Some("no_token"));
     assert_eq!(rejected[0].fields.error_message.as_deref(), Some("the client secret has expired"));
 }
+
+#[test]
+fn a_crash_by_a_clock_that_was_ahead_leaves_nothing_that_is_still_to_come() {
+    let due = [("2026-11-24T12:00:00Z", State::Planned, None)];
+    let mut bench = Bench::after("2026-11-24T11:40:00Z", HOURLY, remembered(HOURLY, &due, false));
+    bench.pass(1);
+    assert_eq!(bench.looks.len(), 1, "by the clock of the last daemon it may have been sent");
+    let run = FoundRun { run_id: Some(bench.looks[0].into()), pipeline: "P".into(), ..FoundRun::default() };
+    bench.tell(Input::Looked(bench.looks[0], Box::new(Look::Found(Box::new(run)))));
+    bench.pass(1_300);
+    assert!(bench.sent.is_empty(), "its run was found");
+}
+
+#[test]
+fn what_that_look_does_not_find_is_sent_at_its_time() {
+    let due = [("2026-11-24T12:00:00Z", State::Planned, None)];
+    let mut bench = Bench::after("2026-11-24T11:40:00Z", HOURLY, remembered(HOURLY, &due, false));
+    for _ in 0..2 {
+        bench.pass(1);
+        bench.look_finds_nothing();
+        bench.pass(125);
+    }
+    assert!(bench.sent.is_empty());
+    bench.pass(1_000);
+    assert_eq!(bench.sent(), ["12:00:00"]);
+}
