@@ -253,6 +253,12 @@ impl Engine {
         self.clocks.held_until().is_none()
     }
 
+    /// Whether the wall clock may tell what is old: it has not stepped by much for a day, on the boot clock.
+    #[must_use]
+    pub fn may_prune(&self, boot: Duration) -> bool {
+        self.believes_the_clock() && self.clocks.is_steady(boot)
+    }
+
     /// How many createRun calls are under way.
     #[must_use]
     pub fn in_flight(&self) -> usize {
@@ -437,6 +443,7 @@ impl Engine {
             .live
             .values()
             .filter(|live| live.can_be_withdrawn() && live.intent.due > now.wall)
+            .filter(|live| self.plan.names(&live.intent))
             .map(|live| Arc::clone(&live.intent))
             .collect();
         let marks = self.withdraw(&unsent);

@@ -25,6 +25,8 @@ const SLICE: usize = 5_000;
 pub(super) struct Slot {
     pub(super) entry: Arc<Entry>,
     pub(super) mark: Nominal,
+    /// Its calendar is in force after this, if that is known.
+    begun: Option<Nominal>,
     /// The first nominal time after the mark; none while the entry is paused.
     pub(super) next: Option<Nominal>,
     /// The newest nominal time that was started although it was missed.
@@ -33,14 +35,21 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    pub(super) fn new(entry: Arc<Entry>, mark: Nominal) -> Self {
+    pub(super) fn new(entry: Arc<Entry>, mark: Nominal, begun: Option<Nominal>) -> Self {
         let next = entry.calendar.next_after(mark);
-        Self { entry, mark, next, rescued: None, paused: false }
+        Self { entry, mark, begun, next, rescued: None, paused: false }
     }
 
     /// What is known of the entry, under a new version of it with the same calendar.
     pub(super) fn with(&self, entry: Arc<Entry>) -> Self {
         Self { entry, ..*self }
+    }
+
+    /// Whether its calendar names this nominal time: one that an older calendar named cannot be planned again.
+    fn names(&self, nominal: Nominal) -> bool {
+        let before = Nominal::from_second(nominal.as_second() - 1);
+        self.begun.is_none_or(|begun| nominal > begun)
+            && before.and_then(|before| self.entry.calendar.next_after(before)) == Some(nominal)
     }
 
     fn rescue(&mut self, nominal: Nominal) {
@@ -84,6 +93,11 @@ impl Plan {
     pub(super) fn next(&self) -> Option<(Timestamp, &EntryName)> {
         let Reverse((nominal, name)) = self.heap.peek()?;
         Some((nominal.timestamp(), name))
+    }
+
+    /// Whether this firing would be planned again if it were taken back.
+    pub(super) fn names(&self, intent: &Intent) -> bool {
+        self.slots.get(&intent.entry).is_some_and(|slot| slot.names(intent.nominal))
     }
 
     fn is_true(&self, (nominal, name): &(Nominal, EntryName)) -> bool {

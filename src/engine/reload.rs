@@ -67,7 +67,10 @@ impl Changes {
             let same = same.filter(|slot| slot.entry.calendar.same_as(&entry.calendar));
             let slot = match same {
                 Some(slot) => slot.with(Arc::clone(entry)),
-                None => Slot::new(Arc::clone(entry), mark),
+                None => {
+                    let begun = changes.anew.contains(&entry.name).then_some(swap);
+                    Slot::new(Arc::clone(entry), mark, begun)
+                }
             };
             changes.slots.insert(entry.name.clone(), slot);
         }

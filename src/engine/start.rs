@@ -96,7 +96,12 @@ impl Engine {
             }
         }
         engine.put_in_force(schedule, changes, now, counts);
-        let set_back = was_set_back(&snapshot, schedule, lock_taken);
+        let planned_until = snapshot.marks.values().map(|(mark, _)| mark.timestamp()).max();
+        engine.clocks.doubt_if_far_from(planned_until);
+        // The last daemon planned further ahead than one that begins now: its clock was ahead of this one, and may
+        // have reached what lies ahead of us.
+        let reach = Self::later(lock_taken.wall, schedule.daemon.horizon);
+        let set_back = planned_until.is_some_and(|until| until > reach);
         if set_back {
             engine.return_to(swap);
         }
@@ -170,14 +175,6 @@ impl Engine {
 /// An attempt can only have left the last daemon at or after this.
 fn goes_on_at(open: &Known) -> Timestamp {
     open.next_at.unwrap_or(open.intent.due)
-}
-
-/// Whether the last daemon planned further ahead than one that began now would: then its clock was ahead of
-/// this one, and may have reached what lies ahead of us.
-fn was_set_back(snapshot: &Snapshot, schedule: &Schedule, lock_taken: Now) -> bool {
-    let planned_until = snapshot.marks.values().map(|(mark, _)| mark.timestamp()).max();
-    let reach = Engine::later(lock_taken.wall, schedule.daemon.horizon);
-    planned_until.is_some_and(|until| until > reach)
 }
 
 /// A firing that waits for a person, and since when it may have started a run.

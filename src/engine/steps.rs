@@ -19,11 +19,17 @@ const NOTICED: SignedDuration = SignedDuration::from_secs(1);
 /// Steps above this are only believed once the clock has agreed with itself for `clock_hold`.
 const BELIEVED: SignedDuration = SignedDuration::from_mins(10);
 
+/// So long after a step above that nothing is taken to be old: what guards against second starts must outlive a
+/// clock that was wrong for a while.
+const STEADY: Duration = Duration::from_secs(86_400);
+
 /// What the engine knows of the clocks.
 #[derive(Debug)]
 pub(super) struct Clocks {
     last: Now,
     hold: Option<Hold>,
+    /// When the last large step was, on the clock that never steps.
+    stepped_at: Option<Duration>,
 }
 
 /// Nothing is fired and nothing skipped until the clock has agreed with itself for long enough.
@@ -39,12 +45,25 @@ struct Hold {
 
 impl Clocks {
     pub(super) fn new(now: Now) -> Self {
-        Self { last: now, hold: None }
+        Self { last: now, hold: None, stepped_at: None }
     }
 
     /// When a hold ends, on the wall clock.
     pub(super) fn held_until(&self) -> Option<Timestamp> {
         self.hold.as_ref().map(|hold| hold.until_wall)
+    }
+
+    /// Whether the last large step is long past.
+    pub(super) fn is_steady(&self, boot: Duration) -> bool {
+        self.stepped_at.is_none_or(|at| boot.saturating_sub(at) > STEADY)
+    }
+
+    /// The clock has left what the last daemon planned far behind: it may be wrong, or nothing ran for long.
+    pub(super) fn doubt_if_far_from(&mut self, planned_until: Option<Timestamp>) {
+        let last = self.last;
+        if planned_until.is_some_and(|until| Engine::later(until, STEADY) < last.wall) {
+            self.stepped_at = Some(last.boot);
+        }
     }
 
     /// By how much the wall clock stepped since the last look.
@@ -81,6 +100,7 @@ impl Engine {
         self.events.push(announce::clock_jumped(step, held.then_some(hold_for)));
         self.keep_waits(step);
         if held {
+            self.clocks.stepped_at = Some(now.boot);
             self.clocks.hold = Some(Hold {
                 step: so_far.unwrap_or_default().saturating_add(step),
                 until: now.boot + hold_for,
@@ -121,6 +141,7 @@ impl Engine {
             .live
             .values()
             .filter(|live| live.can_be_withdrawn() && live.intent.nominal > to)
+            .filter(|live| self.plan.names(&live.intent))
             .map(|live| std::sync::Arc::clone(&live.intent))
             .collect();
         let marks: Vec<Mark> = self.withdraw(&again);

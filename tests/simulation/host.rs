@@ -206,7 +206,8 @@ impl World {
     fn prune(&mut self) {
         self.host.last_hourly = self.time;
         // By a clock that is years ahead everything would be old.
-        if !self.host.engine().is_some_and(Engine::believes_the_clock) {
+        let boot = self.now().boot;
+        if !self.host.engine().is_some_and(|engine| engine.may_prune(boot)) {
             return;
         }
         let before = self.now().wall - self.host.retention;
