@@ -275,6 +275,11 @@ async fn a_row_of_skips_guards_all_within_it_and_its_entry_keeps_its_mark(mut le
     let marks = ledger.load().await.unwrap().marks;
     let second = |name: &str| marks[&entry(name)].0.timestamp();
     assert_eq!((second("a"), second("b")), (at("04:00:00"), at("06:00:00")));
+    let row = skips("a", "01:30:00", "02:30:00", 2, Reason::Missed);
+    let lowered = [mark("a", "03:00:00"), mark("a", "06:00:00")].map(Record::Marked);
+    write(&mut ledger, [row].into_iter().chain(lowered).collect()).await;
+    let marks = ledger.load().await.unwrap().marks;
+    assert_eq!(marks[&entry("a")].0.timestamp(), at("03:00:00"), "room was made for what was withdrawn");
 }
 
 async fn what_was_removed_gives_way_when_its_entry_comes_back(mut ledger: impl Kept) {

@@ -128,8 +128,9 @@ impl MemoryLedger {
                 }
             }
             Record::Marked(mark) => {
-                if !self.refused_rows.contains(&mark.entry)
-                    && let Some((known, _)) = self.marks.get_mut(&mark.entry)
+                let held = self.refused_rows.contains(&mark.entry);
+                if let Some((known, _)) = self.marks.get_mut(&mark.entry)
+                    && (!held || mark.nominal < *known)
                 {
                     *known = mark.nominal;
                 }

@@ -255,21 +255,24 @@ impl Writer<'_> {
     }
 
     async fn marks(&mut self, marks: &[&Mark]) -> Result<()> {
-        // The last mark of an entry stands.
-        let latest: HashMap<&EntryName, i64> = marks
-            .iter()
-            .filter(|mark| !self.refused_rows.contains(&mark.entry))
-            .map(|mark| (&mark.entry, mark.nominal.as_second()))
-            .collect();
-        if latest.is_empty() {
-            return Ok(());
+        // The last mark of an entry stands; that of an entry with a refused row may only be lowered.
+        let mut latest: HashMap<&EntryName, i64> = HashMap::new();
+        for mark in marks {
+            let (held, second) = (self.refused_rows.contains(&mark.entry), mark.nominal.as_second());
+            let known = latest.get(&mark.entry).copied().filter(|_| held);
+            latest.insert(&mark.entry, known.map_or(second, |known| known.min(second)));
         }
-        let mut query: QueryBuilder<Sqlite> = QueryBuilder::new("WITH new (name, mark) AS (");
+        let mut query: QueryBuilder<Sqlite> = QueryBuilder::new("WITH new (name, mark, held) AS (");
+        let refused = &self.refused_rows;
         query.push_values(latest, |mut row, (name, mark)| {
             row.push_bind(name.as_str());
             row.push_bind(mark);
+            row.push_bind(i64::from(refused.contains(name)));
         });
-        query.push(") UPDATE entry SET mark = CAST(new.mark AS BIGINT) FROM new WHERE entry.name = new.name");
+        query.push(
+            ") UPDATE entry SET mark = CAST(new.mark AS BIGINT) FROM new WHERE entry.name = new.name \
+             AND (CAST(new.held AS BIGINT) = 0 OR CAST(new.mark AS BIGINT) < entry.mark)",
+        );
         self.execute(&mut query).await.map(drop)
     }
 
