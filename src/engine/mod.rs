@@ -393,6 +393,8 @@ impl Engine {
     }
 
     fn committed(&mut self, batch: u64, refused: &HashSet<FiringId>, now: Now) {
+        // Before the marks that come with planning: the ledger keeps back those that follow a row that it refuses.
+        self.leave_out_in_halves(batch, refused, now);
         if self.reloading == Some(batch) {
             self.reloading = None;
             self.actions.push(Action::Reloaded);
@@ -417,7 +419,6 @@ impl Engine {
                 self.arm(firing, now);
             }
         }
-        self.leave_out_in_halves(batch, refused, now);
         self.answering.remove(&batch);
         self.forget_claims(batch);
     }

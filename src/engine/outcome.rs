@@ -11,7 +11,7 @@ use super::{Action, Attempted, Engine, Timer, announce, milliseconds};
 use crate::azure::outcome::{Outcome, Refusal};
 use crate::clock::Now;
 use crate::ids::{FiringId, RunId, SubscriptionId};
-use crate::ledger::{Attempt, Intent, Reason, Record, State};
+use crate::ledger::{Attempt, Body, Intent, Reason, Record, Skips, State};
 
 /// Between two tries when there is no token; a token that comes earlier ends the wait.
 const NO_TOKEN_WAIT: Duration = Duration::from_secs(5);
@@ -317,14 +317,27 @@ impl Engine {
         self.events.push(announce::held(&live, reason, run));
     }
 
+    /// Leaves out a firing whose intent may yet be refused, since the ledger has a record of its nominal time: then
+    /// that record stands.
+    fn skip_unplanned(&mut self, intent: &Arc<Intent>, reason: Reason) {
+        let (firing, last) = (intent.firing_id, intent.nominal);
+        self.events.push(announce::skipped(intent, reason, last, last, 1));
+        self.records.push(Record::Withdrawn(firing));
+        let intent = Intent { body: Body::new("{}"), ..(**intent).clone() };
+        self.records.push(Record::Skipped(Box::new(Skips { intent, last, count: 1, reason })));
+    }
+
     /// Leaves out planned firings that were never sent.
     pub(super) fn skip_planned(&mut self, intents: &[Arc<Intent>], reason: Reason, at: Timestamp) {
         let mut skipped: Vec<&Intent> = Vec::new();
         for intent in intents {
-            if let Some(live) = self.live.remove(&intent.firing_id) {
-                self.records.push(Record::Progress(live.progress(State::Skipped, Some(reason), at, None)));
-                skipped.push(intent);
+            let Some(live) = self.live.remove(&intent.firing_id) else { continue };
+            if matches!(live.phase, Phase::Committing(_)) {
+                self.skip_unplanned(intent, reason);
+                continue;
             }
+            self.records.push(Record::Progress(live.progress(State::Skipped, Some(reason), at, None)));
+            skipped.push(intent);
         }
         self.events.extend(announce::skipped_together(&skipped, reason));
     }

@@ -278,7 +278,10 @@ impl Engine {
             }
             let Row { entry, version, reason, run } = row;
             let before = Nominal::from_second(run.first.as_second() - 1).unwrap_or(run.first);
-            let times: Vec<Nominal> = entry.calendar.due_between(before, run.last).collect();
+            // The clock may have been set back since: what is to come again is planned again.
+            let past = Nominal::at_or_before(now.wall);
+            let stands = |nominal: &Nominal| reason != Reason::Missed || *nominal <= past;
+            let times: Vec<Nominal> = entry.calendar.due_between(before, run.last).filter(stands).collect();
             let (earlier, later) = times.split_at(times.len() / 2);
             for half in [earlier, later] {
                 let (Some(first), Some(last)) = (half.first(), half.last()) else { continue };

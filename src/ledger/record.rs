@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::SignOfLife;
 use crate::azure::outcome::Refusal;
 use crate::config::Policy;
-use crate::event::Event;
+use crate::event::{Event, Fields};
 use crate::ids::{EntryName, Factory, FiringId, Kind, Nominal, PipelineName, RunId};
 use crate::schedule::Fingerprint;
 
@@ -258,7 +258,7 @@ pub enum Record {
     Withdrawn(FiringId),
     /// The clock was set back to here: what was left out as missed after it is still to come.
     SetBack(Nominal),
-    /// A firing went on.
+    /// A firing went on. What is over stays as it is, and what may have been sent is not left out.
     Progress(Progress),
     /// A person wants a firing that was over to be tried again. The ledger refuses it if it is not over.
     Reopened {
@@ -306,12 +306,13 @@ pub enum Record {
 }
 
 impl Record {
-    /// The firing, or the first of several, that the ledger may refuse with this record.
-    fn guarded(&self) -> Option<FiringId> {
+    /// The firing, or the first of several, that the ledger may refuse with this record; with the last nominal time,
+    /// if they are left out.
+    fn guarded(&self) -> Option<(FiringId, Option<Nominal>)> {
         match self {
-            Self::Planned(intent) | Self::Stillborn(intent, _) => Some(intent.firing_id),
-            Self::Skipped(skips) => Some(skips.intent.firing_id),
-            Self::Reopened { firing_id, .. } => Some(*firing_id),
+            Self::Planned(intent) | Self::Stillborn(intent, _) => Some((intent.firing_id, None)),
+            Self::Skipped(skips) => Some((skips.intent.firing_id, Some(skips.last))),
+            Self::Reopened { firing_id, .. } => Some((*firing_id, None)),
             _ => None,
         }
     }
@@ -488,12 +489,16 @@ impl Batch {
         &'a self,
         refused: &'a HashSet<FiringId>,
     ) -> impl Iterator<Item = &'a Event> {
-        // A record of another batch may be about a firing of the same id, and stand.
+        // Another record, of this batch or another, may be about a firing of the same id, and stand.
         let own = self.records.iter().filter_map(Record::guarded);
-        let refused: HashSet<String> =
-            own.filter(|firing| refused.contains(firing)).map(|firing| firing.to_string()).collect();
+        let refused: HashSet<(String, Option<String>)> = own
+            .filter(|(firing, _)| refused.contains(firing))
+            .map(|(firing, last)| (firing.to_string(), last.map(|last| last.to_string())))
+            .collect();
         let is_refused = move |event: &Event| {
-            event.fields.firing_id.as_ref().is_some_and(|firing| refused.contains(firing))
+            let Fields { firing_id, last, .. } = &event.fields;
+            !refused.is_empty()
+                && firing_id.as_ref().is_some_and(|it| refused.contains(&(it.clone(), last.clone())))
         };
         self.events.iter().filter(move |event| !is_refused(event))
     }

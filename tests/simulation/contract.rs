@@ -321,6 +321,31 @@ async fn the_last_progress_stands_and_the_first_attempt_is_remembered(mut ledger
     assert!(open.ever_unknown);
 }
 
+async fn what_is_over_or_was_sent_is_not_left_out_after_all(mut ledger: impl Kept) {
+    let (accepted, held, sent) = (intent("a", "10:00:00"), intent("a", "10:01:00"), intent("a", "10:02:00"));
+    let left_out = |intent: &Intent| {
+        let progress = progress(intent, State::Skipped, 0);
+        Record::Progress(Progress { reason: Some(Reason::Removed), ..progress })
+    };
+    let records = vec![
+        planned(&accepted),
+        planned(&held),
+        planned(&sent),
+        Record::Progress(attempted(&accepted, State::Accepted, 1, "accepted")),
+        Record::Progress(attempted(&held, State::Held, 1, "unknown")),
+        Record::Progress(attempted(&sent, State::Waiting, 1, "retry_later")),
+        left_out(&accepted),
+        left_out(&held),
+        left_out(&sent),
+    ];
+    for record in records {
+        write(&mut ledger, vec![record]).await;
+    }
+    for (intent, state) in [(accepted, State::Accepted), (held, State::Held), (sent, State::Waiting)] {
+        assert_eq!(ledger.stands(intent.firing_id).await, Some((state, None)));
+    }
+}
+
 async fn only_what_is_over_can_be_reopened(mut ledger: impl Kept) {
     let (held, accepted) = (intent("a", "10:00:00"), intent("a", "10:01:00"));
     let records = vec![
@@ -422,10 +447,12 @@ async fn a_refused_record_takes_no_events_of_other_batches_with_it(mut ledger: i
         records: vec![Record::Progress(attempted(&intent, State::Accepted, 1, "accepted"))],
         events: vec![event(Level::Info, Name::RunCreated, intent.firing_id)],
     };
+    let mut skipped = event(Level::Warn, Name::FiringSkipped, intent.firing_id);
+    skipped.fields.last = Some(intent.nominal.to_string());
     let refused = Batch {
         id: 2,
         records: vec![skips("a", "10:00:00", "10:00:00", 1, Reason::Removed)],
-        events: vec![event(Level::Warn, Name::FiringSkipped, intent.firing_id)],
+        events: vec![skipped],
     };
     assert_eq!(ledger.write(&[accepted, refused], None).await.unwrap().len(), 1);
     let unannounced = ledger.load().await.unwrap().unannounced;
@@ -505,6 +532,7 @@ on_both!(
     what_was_removed_gives_way_when_its_entry_comes_back,
     a_clock_that_is_set_back_brings_back_what_was_missed_after_it,
     the_last_progress_stands_and_the_first_attempt_is_remembered,
+    what_is_over_or_was_sent_is_not_left_out_after_all,
     only_what_is_over_can_be_reopened,
     a_start_finds_marks_pauses_and_the_schedule_that_was_loaded_last,
     a_request_waits_until_it_is_answered_and_comes_with_what_is_known,

@@ -66,6 +66,8 @@ pub(crate) struct MemoryLedger {
     /// Whether nothing can be written.
     pub(crate) is_full: bool,
     pub(crate) wishes: HashMap<String, Wish>,
+    /// The firings that requests have led to, pruned ones included.
+    pub(crate) asked_for: HashSet<FiringId>,
     /// What was pruned, for those who check that nothing is missing.
     pub(crate) pruned: Vec<Row>,
 }
@@ -157,6 +159,9 @@ impl MemoryLedger {
                 let asked = Wish { asked_at: kept(*at), request: (**request).clone(), answer: None };
                 let wish = self.wishes.entry(request.request_id.clone()).or_insert(asked);
                 wish.answer = Some(answer.clone());
+                if let Answer::Firing(firing) = answer {
+                    self.asked_for.insert(*firing);
+                }
             }
             Record::CleanStop(clean) => self.clean_stop = *clean,
             // For those who ask how it stands, not for the next daemon.
@@ -336,6 +341,15 @@ impl MemoryLedger {
 
     fn progress(&mut self, progress: &Progress) {
         let Some(row) = self.rows.get_mut(&progress.firing_id) else { return };
+        if let Some(attempt) = &progress.attempt {
+            row.outcomes.entry(attempt.number).or_insert(attempt.outcome);
+        }
+        let over =
+            matches!(row.state, State::Accepted | State::Rejected | State::Skipped | State::NotStarted);
+        let sent = row.state == State::Held || row.attempts > 0;
+        if (over && row.state != progress.state) || (progress.state == State::Skipped && sent) {
+            return;
+        }
         row.state = progress.state;
         row.reason = progress.reason;
         row.attempts = progress.attempts;
@@ -343,7 +357,6 @@ impl MemoryLedger {
         row.next_at = progress.next_at.map(kept);
         if let Some(attempt) = &progress.attempt {
             row.first_sent_at = row.first_sent_at.or(Some(kept(attempt.sent_at)));
-            row.outcomes.entry(attempt.number).or_insert(attempt.outcome);
         }
         if let Some(run) = progress.run_id {
             row.run_id = Some(run);

@@ -264,7 +264,7 @@ impl Network {
         let of = self.service.runs.get(&named)?.of?;
         // A run under the id of a firing is that firing's. Of any other nobody could know it before the record is
         // durable.
-        let owned = named.is(of) || ledger.rows.get(&of).is_some_and(|row| row.run_id == Some(named));
+        let owned = ledger.rows.get(&of).is_some_and(|row| named.is(of) || row.run_id == Some(named));
         (of != intent.firing_id && owned).then_some(named)
     }
 

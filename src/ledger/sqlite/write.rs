@@ -311,7 +311,9 @@ impl Writer<'_> {
              ELSE COALESCE(new.error_message, firing.error_message) END, \
              accepted_at = COALESCE(CAST(new.accepted_at AS BIGINT), firing.accepted_at), \
              finished_at = COALESCE(CAST(new.finished_at AS BIGINT), firing.finished_at) \
-             FROM new WHERE firing.firing_id = new.firing_id",
+             FROM new WHERE firing.firing_id = new.firing_id \
+             AND (firing.state NOT IN ('accepted', 'rejected', 'skipped', 'not_started') OR firing.state = new.state) \
+             AND (new.state <> 'skipped' OR (firing.state <> 'held' AND firing.attempts = 0))",
         );
         self.execute(&mut query).await.map(drop)
     }
