@@ -5,7 +5,6 @@
 //! be written is tried again for as long as it takes; nothing planned meanwhile is armed, since only a
 //! commit arms it.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -18,7 +17,7 @@ use crate::clock::Clock;
 use crate::engine::Input;
 use crate::event::{Event, Fields, Level, Name, chain};
 use crate::ids::{FiringId, RunId};
-use crate::ledger::{Batch, Ledger, LedgerError, Record, SignOfLife};
+use crate::ledger::{Batch, Ledger, LedgerError, Record, SignOfLife, Written};
 
 /// Writes an event where people read it.
 pub type Announce = Arc<dyn Fn(&Event) + Send + Sync>;
@@ -248,10 +247,10 @@ impl<L: Ledger> Writer<L> {
             batch.records.extend(self.sign.take().map(Record::Sign));
         }
         let mut tries = 0_u32;
-        let refused = loop {
+        let written = loop {
             let announced = self.announced.map(|last| self.first..=last);
             match self.ledger.write(&group, announced).await {
-                Ok(refused) => break refused,
+                Ok(written) => break written,
                 Err(error) => self.failed(&error, tries).await,
             }
             tries = tries.saturating_add(1);
@@ -261,15 +260,15 @@ impl<L: Ledger> Writer<L> {
             (self.announce)(&Event::new(Level::Info, Name::LedgerRecovered, message, Fields::default()));
         }
         self.announced = None;
-        self.report(group, &refused);
+        self.report(group, &written);
     }
 
-    fn report(&mut self, group: Vec<Batch>, refused: &HashSet<FiringId>) {
+    fn report(&mut self, group: Vec<Batch>, written: &Written) {
         for batch in group {
             // Arming comes before talking: a slow log must not make a firing late.
-            let _ = self.inputs.send(Input::Committed(batch.id, refused.clone()));
-            for event in batch.announced_without(refused) {
-                (self.announce)(event);
+            let _ = self.inputs.send(Input::Committed(batch.id, written.refused.clone()));
+            for event in batch.announced(written) {
+                (self.announce)(&event);
             }
             self.announced = Some(batch.id);
         }
@@ -379,13 +378,13 @@ mod tests {
             &mut self,
             batches: &[Batch],
             _: Option<RangeInclusive<u64>>,
-        ) -> Result<HashSet<FiringId>, LedgerError> {
+        ) -> Result<Written, LedgerError> {
             let commit = batches.iter().map(|batch| (batch.id, batch.records.len())).collect();
             self.commits.lock().unwrap().push(commit);
             if self.broken.load(Ordering::Relaxed) {
                 return Err(LedgerError::Unreadable { what: "disk", detail: "it is full".to_owned() });
             }
-            Ok(HashSet::new())
+            Ok(Written::default())
         }
 
         async fn load(&mut self) -> Result<Snapshot, LedgerError> {

@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use super::{Attempted, Intent, Live};
 use crate::azure::outcome::Refusal;
 use crate::event::{Event, Fields, Level, Name};
-use crate::ids::{EntryName, Nominal, RunId};
-use crate::ledger::Reason;
+use crate::ids::{EntryName, RunId};
+use crate::ledger::{Reason, skipped};
 
 /// The longest text of a service in a message; the field has all of it.
 const MOST_WORDS: usize = 300;
@@ -14,19 +14,6 @@ const MOST_WORDS: usize = 300;
 /// Whole milliseconds from `from` to `to`; negative when `to` is earlier.
 pub(super) fn ms_between(from: Timestamp, to: Timestamp) -> i64 {
     to.as_millisecond() - from.as_millisecond()
-}
-
-/// The fields that every event of a firing carries.
-fn of(intent: &Intent) -> Fields {
-    Fields {
-        entry: Some(intent.entry.to_string()),
-        pipeline: Some(intent.pipeline.to_string()),
-        factory: Some(intent.factory.name.to_string()),
-        kind: Some(intent.kind.as_str().to_owned()),
-        firing_id: Some(intent.firing_id.to_string()),
-        scheduled_time: Some(intent.nominal.to_string()),
-        ..Fields::default()
-    }
 }
 
 fn with_refusal(mut fields: Fields, refusal: &Refusal) -> Fields {
@@ -44,7 +31,7 @@ fn words(refusal: &Refusal) -> String {
 }
 
 pub(super) fn planned(intent: &Intent) -> Event {
-    let fields = Fields { due_time: Some(intent.due.to_string()), ..of(intent) };
+    let fields = Fields { due_time: Some(intent.due.to_string()), ..intent.fields() };
     Event::new(
         Level::Debug,
         Name::FiringPlanned,
@@ -64,7 +51,7 @@ pub(super) fn created(live: &Live, run: RunId, attempted: &Attempted, studio: &s
                 .unwrap_or(u64::MAX),
         ),
         monitor_url: Some(intent.factory.monitor_url(studio, run)),
-        ..of(intent)
+        ..intent.fields()
     };
     Event::new(Level::Info, Name::RunCreated, format!("started {} as run {run}", intent.pipeline), fields)
 }
@@ -76,7 +63,7 @@ pub(super) fn adopted(live: &Live, run: RunId, status: &str, studio: &str) -> Ev
         attempt: Some(u64::from(live.attempts)),
         run_status: Some(status.to_owned()),
         monitor_url: Some(intent.factory.monitor_url(studio, run)),
-        ..of(intent)
+        ..intent.fields()
     };
     let message = format!("found run {run} of {}, whose answer had been lost", intent.pipeline);
     Event::new(Level::Warn, Name::RunAdopted, message, fields)
@@ -92,7 +79,7 @@ pub(super) fn attempt_failed(
         attempt: Some(u64::from(live.attempts)),
         outcome: Some(outcome.to_owned()),
         retry_in_ms,
-        ..with_refusal(of(&live.intent), refusal)
+        ..with_refusal(live.intent.fields(), refusal)
     };
     let what = match (outcome, retry_in_ms) {
         ("unknown", _) => "the answer was lost".to_owned(),
@@ -104,7 +91,7 @@ pub(super) fn attempt_failed(
 }
 
 pub(super) fn rejected(intent: &Intent, attempts: u32, reason: Reason, refusal: Option<&Refusal>) -> Event {
-    let mut fields = of(intent);
+    let mut fields = intent.fields();
     if let Some(refusal) = refusal {
         fields = with_refusal(fields, refusal);
     }
@@ -116,28 +103,12 @@ pub(super) fn rejected(intent: &Intent, attempts: u32, reason: Reason, refusal: 
     Event::new(Level::Error, Name::FiringRejected, message, fields)
 }
 
-pub(super) fn skipped(intent: &Intent, reason: Reason, first: Nominal, last: Nominal, count: u64) -> Event {
-    let fields = Fields {
-        reason: Some(reason.as_str().to_owned()),
-        first: Some(first.to_string()),
-        last: Some(last.to_string()),
-        count: Some(count),
-        ..of(intent)
-    };
-    let message = if count == 1 {
-        format!("{} at {first} was left out: {}", intent.entry, reason.as_str())
-    } else {
-        format!("{} nominal times of {} were left out: {}", count, intent.entry, reason.as_str())
-    };
-    Event::new(Level::Warn, Name::FiringSkipped, message, fields)
-}
-
 pub(super) fn unknown(live: &Live, look_in_ms: u64) -> Event {
     let fields = Fields {
         attempt: Some(u64::from(live.attempts)),
         retry_in_ms: Some(look_in_ms),
         reason: Some(Reason::AnswerLost.as_str().to_owned()),
-        ..of(&live.intent)
+        ..live.intent.fields()
     };
     let message = format!(
         "whether {} was started is not known; it will be looked up, not sent again",
@@ -147,7 +118,7 @@ pub(super) fn unknown(live: &Live, look_in_ms: u64) -> Event {
 }
 
 pub(super) fn blocked(live: &Live, refusal: &Refusal) -> Event {
-    let fields = with_refusal(of(&live.intent), refusal);
+    let fields = with_refusal(live.intent.fields(), refusal);
     let entry = &live.intent.entry;
     let message = format!("the look for the run of {entry} got no answer; it goes on ({})", words(refusal));
     Event::new(Level::Error, Name::ReconcileBlocked, message, fields)
@@ -164,7 +135,7 @@ pub(super) fn held(live: &Live, reason: Reason, run: Option<RunId>) -> Event {
         reason: Some(reason.as_str().to_owned()),
         run_id: run.map(|run| run.to_string()),
         command: Some(command.clone()),
-        ..of(&live.intent)
+        ..live.intent.fields()
     };
     let what = match run {
         Some(_) => "if this run is its own",
@@ -185,7 +156,7 @@ pub(super) fn settled(intent: &Intent, attempts: u32, run: Option<RunId>) -> Eve
         attempt: Some(u64::from(attempts)),
         run_id: run.map(|run| run.to_string()),
         reason: Some(Reason::Settled.as_str().to_owned()),
-        ..of(intent)
+        ..intent.fields()
     };
     let how = run.map_or_else(|| "it started no run".to_owned(), |run| format!("its run is {run}"));
     let message = format!("a person settled {} at {}: {how}", intent.entry, intent.nominal);
@@ -194,7 +165,7 @@ pub(super) fn settled(intent: &Intent, attempts: u32, run: Option<RunId>) -> Eve
 
 /// A person wants a firing tried again.
 pub(super) fn reopened(intent: &Intent, attempts: u32) -> Event {
-    let fields = Fields { attempt: Some(u64::from(attempts)), ..of(intent) };
+    let fields = Fields { attempt: Some(u64::from(attempts)), ..intent.fields() };
     let message = format!("a person wants {} at {} tried again", intent.entry, intent.nominal);
     Event::new(Level::Info, Name::FiringReopened, message, fields)
 }
@@ -217,7 +188,7 @@ pub(super) fn anomaly(live: &Live, run: &str, reason: Reason) -> Event {
         attempt: Some(u64::from(live.attempts)),
         run_id: Some(run.to_owned()),
         reason: Some(reason.as_str().to_owned()),
-        ..of(&live.intent)
+        ..live.intent.fields()
     };
     let message =
         format!("the service answered {} with run '{run}', which cannot be its own", live.intent.entry);
@@ -258,7 +229,7 @@ pub(super) fn clock_jumped(step: jiff::SignedDuration, held: Option<std::time::D
 pub(super) fn skipped_together(intents: &[&Intent], reason: Reason) -> Option<Event> {
     let first = intents.iter().min_by_key(|intent| intent.nominal)?;
     let last = intents.iter().max_by_key(|intent| intent.nominal)?;
-    Some(skipped(first, reason, first.nominal, last.nominal, intents.len() as u64))
+    Some(skipped(first, reason, last.nominal, intents.len() as u64))
 }
 
 /// What `schedule.loaded` says.

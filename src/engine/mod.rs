@@ -42,7 +42,7 @@ use crate::ids::{EntryName, FiringId, RunId, SubscriptionId};
 use crate::ledger::{Batch, Intent, Mark, Pause, Reason, Record, Request};
 
 use live::{Live, Phase};
-use plan::{Plan, Row};
+use plan::Plan;
 use ready::Ready;
 use steps::Clocks;
 
@@ -140,8 +140,6 @@ pub struct Engine {
     claims: HashMap<RunId, (FiringId, Option<u64>)>,
     /// Firings that wait for calls under way before they judge the runs that were found.
     weighing: HashSet<FiringId>,
-    /// Rows of skips that are on their way to the ledger, by batch, and the first firing of each.
-    condensed: HashMap<u64, Vec<(FiringId, Row)>>,
     /// Requests whose answers are on their way to the ledger, by batch, and the firings that they were about.
     answering: HashMap<u64, (String, Option<FiringId>)>,
     next_batch: u64,
@@ -381,7 +379,6 @@ impl Engine {
     /// Makes what was decided in this step one batch.
     fn flush(&mut self) {
         if !self.records.is_empty() || !self.events.is_empty() {
-            self.hold_marks_back();
             let batch = Batch {
                 id: self.next_batch,
                 records: std::mem::take(&mut self.records),
@@ -393,8 +390,6 @@ impl Engine {
     }
 
     fn committed(&mut self, batch: u64, refused: &HashSet<FiringId>, now: Now) {
-        // Before the marks that come with planning: the ledger keeps back those that follow a row that it refuses.
-        self.leave_out_in_halves(batch, refused, now);
         if self.reloading == Some(batch) {
             self.reloading = None;
             self.actions.push(Action::Reloaded);

@@ -320,11 +320,15 @@ impl Engine {
     /// Leaves out a firing whose intent may yet be refused, since the ledger has a record of its nominal time: then
     /// that record stands.
     fn skip_unplanned(&mut self, intent: &Arc<Intent>, reason: Reason) {
-        let (firing, last) = (intent.firing_id, intent.nominal);
-        self.events.push(announce::skipped(intent, reason, last, last, 1));
-        self.records.push(Record::Withdrawn(firing));
-        let intent = Intent { body: Body::new("{}"), ..(**intent).clone() };
-        self.records.push(Record::Skipped(Box::new(Skips { intent, last, count: 1, reason })));
+        self.records.push(Record::Withdrawn(intent.firing_id));
+        let (last, intent) = (intent.nominal, Intent { body: Body::new("{}"), ..(**intent).clone() });
+        self.records.push(Record::Skipped(Box::new(Skips {
+            intent,
+            last,
+            count: 1,
+            reason,
+            calendar: None,
+        })));
     }
 
     /// Leaves out planned firings that were never sent.

@@ -2,7 +2,7 @@
 //! they become intents.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -60,15 +60,6 @@ impl Slot {
         self.mark = mark;
         self.next = if self.paused { None } else { self.entry.calendar.next_after(mark) };
     }
-}
-
-/// Nominal times that are left out as one row, and the version of the schedule whose calendar named them.
-#[derive(Debug)]
-pub(super) struct Row {
-    entry: Arc<Entry>,
-    version: Arc<str>,
-    reason: Reason,
-    run: Run,
 }
 
 /// The enabled entries by name, and their next nominal times by time.
@@ -242,9 +233,8 @@ impl Engine {
             None
         });
         let choice = choose(past, &entry.policy, now.wall);
-        for (reason, run) in choice.skipped {
-            let version = Arc::clone(&self.plan.version);
-            self.leave_out(Row { entry: Arc::clone(&entry), version, reason, run }, now);
+        for row in choice.skipped {
+            self.leave_out(&entry, row, now);
         }
         if let (Some(newest), Some(slot)) = (choice.start.last(), self.plan.slots.get_mut(name)) {
             slot.rescue(*newest);
@@ -256,63 +246,16 @@ impl Engine {
         seen + 1
     }
 
-    /// Records nominal times that are left out as one row.
-    fn leave_out(&mut self, row: Row, now: Now) {
-        let Row { reason, run, .. } = row;
-        let schedule_version = Arc::clone(&row.version);
-        let intent = Intent { schedule_version, ..self.intent(&row.entry, run.first, Body::new("{}"), now) };
-        self.events.push(announce::skipped(&intent, reason, run.first, run.last, run.count));
-        if run.count > 1 {
-            self.condensed.entry(self.next_batch).or_default().push((intent.firing_id, row));
-        }
-        let skips = Skips { intent, last: run.last, count: run.count, reason };
+    /// Records consecutive nominal times that are left out.
+    fn leave_out(&mut self, entry: &Entry, (reason, run): (Reason, Run), now: Now) {
+        let skips = Skips {
+            intent: self.intent(entry, run.first, Body::new("{}"), now),
+            last: run.last,
+            count: run.count,
+            reason,
+            calendar: Some(Arc::clone(&entry.calendar)),
+        };
         self.records.push(Record::Skipped(Box::new(skips)));
-    }
-
-    /// The ledger has records of some of the nominal times of a row: it is left out in two halves, and those that are
-    /// refused in halves again. One nominal time that is refused has its record.
-    pub(super) fn leave_out_in_halves(&mut self, batch: u64, refused: &HashSet<FiringId>, now: Now) {
-        for (firing, row) in self.condensed.remove(&batch).unwrap_or_default() {
-            if !refused.contains(&firing) {
-                continue;
-            }
-            let Row { entry, version, reason, run } = row;
-            let before = Nominal::from_second(run.first.as_second() - 1).unwrap_or(run.first);
-            // The clock may have been set back since: what is to come again is planned again.
-            let past = Nominal::at_or_before(now.wall);
-            let stands = |nominal: &Nominal| reason != Reason::Missed || *nominal <= past;
-            let times: Vec<Nominal> = entry.calendar.due_between(before, run.last).filter(stands).collect();
-            let (earlier, later) = times.split_at(times.len() / 2);
-            for half in [earlier, later] {
-                let (Some(first), Some(last)) = (half.first(), half.last()) else { continue };
-                let run = Run { first: *first, last: *last, count: half.len() as u64 };
-                let (entry, version) = (Arc::clone(&entry), Arc::clone(&version));
-                self.leave_out(Row { entry, version, reason, run }, now);
-            }
-            if let Some(slot) = self.plan.slots.get(&entry.name) {
-                let mark = Mark { entry: entry.name.clone(), nominal: slot.mark };
-                self.records.push(Record::Marked(mark));
-            }
-        }
-    }
-
-    /// No mark passes over a row that an earlier batch took to the ledger and that may be refused: after a crash, or a
-    /// stop, its nominal times are planned again.
-    pub(super) fn hold_marks_back(&mut self) {
-        let earlier = self.condensed.iter().filter(|(batch, _)| **batch != self.next_batch);
-        let mut least: HashMap<&EntryName, Nominal> = HashMap::new();
-        for (_, row) in earlier.flat_map(|(_, rows)| rows) {
-            let first = row.run.first;
-            least.entry(&row.entry.name).and_modify(|least| *least = first.min(*least)).or_insert(first);
-        }
-        for record in &mut self.records {
-            if let Record::Marked(mark) = record
-                && let Some(first) = least.get(&mark.entry)
-            {
-                let before = Nominal::from_second(first.as_second() - 1).unwrap_or(*first);
-                mark.nominal = mark.nominal.min(before);
-            }
-        }
     }
 
     /// An entry is gone, or has another calendar: what its old one named up to `until`, and nobody has planned, is
@@ -331,9 +274,8 @@ impl Engine {
         for nominal in entry.calendar.due_between(mark, until) {
             add(&mut rows, if is_paused(nominal) { Reason::Paused } else { why }, nominal);
         }
-        for (reason, run) in rows {
-            let version = Arc::clone(&self.plan.version);
-            self.leave_out(Row { entry: Arc::clone(entry), version, reason, run }, now);
+        for row in rows {
+            self.leave_out(entry, row, now);
         }
     }
 

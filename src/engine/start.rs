@@ -35,7 +35,6 @@ impl Engine {
             pauses: snapshot.pauses.clone(),
             claims: HashMap::new(),
             weighing: HashSet::new(),
-            condensed: HashMap::new(),
             answering: HashMap::new(),
             next_batch: snapshot.next_batch,
             planning: None,

@@ -98,6 +98,11 @@ impl Bench {
             match action {
                 Action::Commit(batch) => {
                     let refused = self.guard(&batch.records);
+                    let left_out = batch.records.iter().filter_map(|record| match record {
+                        Record::Skipped(skips) => Some(skips.event()),
+                        _ => None,
+                    });
+                    self.events.extend(left_out);
                     self.records.extend(batch.records);
                     self.events.extend(batch.events);
                     match &mut self.waiting {

@@ -5,9 +5,10 @@ mod evidence;
 mod lock;
 mod record;
 mod sign;
+mod skips;
 mod sqlite;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::future::Future;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -24,9 +25,10 @@ pub use evidence::{Evidence, InForce, Kept, OpenPause, Standing};
 pub use lock::{Lock, LockError};
 pub use record::{
     About, Answer, Asks, Attempt, Batch, Body, Intent, Known, Loaded, Mark, Pause, Progress, Reason, Record,
-    Request, Settlement, Skips, State,
+    Request, Settlement, State, Written,
 };
 pub use sign::{NextFiring, RejectedSign, SignOfLife, StoppedSign, TokenSign};
+pub use skips::{Skips, skipped};
 pub use sqlite::SqliteLedger;
 
 /// Why the ledger could not be used.
@@ -155,10 +157,7 @@ pub trait Ledger: Send {
     /// Writes a run of batches in one transaction and keeps their events until they are known to be
     /// announced; forgets the events of the batches in `announced`.
     ///
-    /// Returns what was refused, and must not be sent: planned firings of an entry and a nominal time of which the
-    /// ledger has a record, rows of skips (by their first firing) that have such a nominal time among them,
-    /// and firings that cannot be reopened since they are not over. The events of what was refused are not kept, and
-    /// the mark of an entry with a refused row stays where it was.
+    /// Nominal times that are left out are written as rows around those that have a record already.
     ///
     /// # Errors
     /// [`LedgerError::Database`] when it could not be made durable; nothing of it is then.
@@ -166,7 +165,7 @@ pub trait Ledger: Send {
         &mut self,
         batches: &[Batch],
         announced: Option<RangeInclusive<u64>>,
-    ) -> impl Future<Output = Result<HashSet<FiringId>, LedgerError>> + Send;
+    ) -> impl Future<Output = Result<Written, LedgerError>> + Send;
 
     /// Reads what a starting daemon needs.
     ///

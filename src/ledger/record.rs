@@ -1,12 +1,13 @@
 //! What the ledger remembers: intents, the progress of firings, marks and requests, as data.
 
-use std::collections::HashSet;
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::SignOfLife;
+use super::{SignOfLife, Skips};
 use crate::azure::outcome::Refusal;
 use crate::config::Policy;
 use crate::event::{Event, Fields};
@@ -42,6 +43,20 @@ pub struct Intent {
 }
 
 impl Intent {
+    /// The fields that every event of a firing carries.
+    #[must_use]
+    pub fn fields(&self) -> Fields {
+        Fields {
+            entry: Some(self.entry.to_string()),
+            pipeline: Some(self.pipeline.to_string()),
+            factory: Some(self.factory.name.to_string()),
+            kind: Some(self.kind.as_str().to_owned()),
+            firing_id: Some(self.firing_id.to_string()),
+            scheduled_time: Some(self.nominal.to_string()),
+            ..Fields::default()
+        }
+    }
+
     /// The earliest moment at which it can have been sent.
     #[must_use]
     pub fn sent_since(&self) -> Timestamp {
@@ -204,19 +219,6 @@ pub struct Progress {
     pub attempt: Option<Attempt>,
 }
 
-/// Consecutive nominal times of one entry that were left out for one reason.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Skips {
-    /// The first of them, as an intent with an empty body.
-    pub intent: Intent,
-    /// The last of them.
-    pub last: Nominal,
-    /// How many.
-    pub count: u64,
-    /// Why.
-    pub reason: Reason,
-}
-
 /// An entry's mark: the nominal time up to which it is planned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mark {
@@ -250,7 +252,7 @@ pub enum Record {
     Planned(Arc<Intent>),
     /// An intent that could not be rendered, or that is over before it began.
     Stillborn(Arc<Intent>, Progress),
-    /// Nominal times were left out. The ledger refuses the whole row if one of them has a record.
+    /// Nominal times were left out, but for those that have a record.
     Skipped(Box<Skips>),
     /// An entry is planned up to here.
     Marked(Mark),
@@ -306,16 +308,24 @@ pub enum Record {
 }
 
 impl Record {
-    /// The firing, or the first of several, that the ledger may refuse with this record; with the last nominal time,
-    /// if they are left out.
-    fn guarded(&self) -> Option<(FiringId, Option<Nominal>)> {
+    /// The firing that the ledger may refuse with this record.
+    fn guarded(&self) -> Option<FiringId> {
         match self {
-            Self::Planned(intent) | Self::Stillborn(intent, _) => Some((intent.firing_id, None)),
-            Self::Skipped(skips) => Some((skips.intent.firing_id, Some(skips.last))),
-            Self::Reopened { firing_id, .. } => Some((*firing_id, None)),
+            Self::Planned(intent) | Self::Stillborn(intent, _) => Some(intent.firing_id),
+            Self::Reopened { firing_id, .. } => Some(*firing_id),
             _ => None,
         }
     }
+}
+
+/// What came of a write.
+#[derive(Debug, Default, Clone)]
+pub struct Written {
+    /// What was refused, and must not be sent: planned firings of an entry and a nominal time of which the ledger has a
+    /// record, and firings that cannot be reopened since they are not over.
+    pub refused: HashSet<FiringId>,
+    /// The rows of nominal times that were left out, by batch.
+    pub left_out: HashMap<u64, Vec<Skips>>,
 }
 
 /// What became of a request.
@@ -484,23 +494,17 @@ impl Batch {
         })
     }
 
-    /// The facts that are to be announced once these firings were refused.
-    pub fn announced_without<'a>(
-        &'a self,
-        refused: &'a HashSet<FiringId>,
-    ) -> impl Iterator<Item = &'a Event> {
+    /// The facts that are to be announced now that it is written so: those of what was refused are none.
+    pub fn announced<'a>(&'a self, written: &'a Written) -> impl Iterator<Item = Cow<'a, Event>> {
         // Another record, of this batch or another, may be about a firing of the same id, and stand.
         let own = self.records.iter().filter_map(Record::guarded);
-        let refused: HashSet<(String, Option<String>)> = own
-            .filter(|(firing, _)| refused.contains(firing))
-            .map(|(firing, last)| (firing.to_string(), last.map(|last| last.to_string())))
-            .collect();
-        let is_refused = move |event: &Event| {
-            let Fields { firing_id, last, .. } = &event.fields;
-            !refused.is_empty()
-                && firing_id.as_ref().is_some_and(|it| refused.contains(&(it.clone(), last.clone())))
-        };
-        self.events.iter().filter(move |event| !is_refused(event))
+        let refused: HashSet<String> =
+            own.filter(|firing| written.refused.contains(firing)).map(|firing| firing.to_string()).collect();
+        let is_refused =
+            move |event: &Event| event.fields.firing_id.as_ref().is_some_and(|it| refused.contains(it));
+        let left_out = written.left_out.get(&self.id).into_iter().flatten();
+        let events = self.events.iter().filter(move |event| !is_refused(event)).map(Cow::Borrowed);
+        events.chain(left_out.map(|skips| Cow::Owned(skips.event())))
     }
 }
 

@@ -1,12 +1,14 @@
 //! The ledger of a scenario: in memory, or on SQLite with the one in memory beside it. Where there are two
 //! they must agree in every answer, over whatever history the scenario makes.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use adf_cron::ids::{FiringId, RunId};
-use adf_cron::ledger::{Asks, Batch, HistoryFilter, Intent, Known, Ledger, Request, Snapshot, SqliteLedger};
+use adf_cron::ids::{FiringId, Nominal, RunId};
+use adf_cron::ledger::{
+    Asks, Batch, HistoryFilter, Intent, Known, Ledger, Request, Skips, Snapshot, SqliteLedger, Written,
+};
 use futures_util::FutureExt as _;
 use jiff::Timestamp;
 
@@ -52,6 +54,12 @@ impl OnDisk {
     }
 }
 
+/// The rows that were left out, as what identifies them.
+fn rows(written: &Written) -> BTreeMap<u64, Vec<(FiringId, Nominal, u64)>> {
+    let row = |skips: &Skips| (skips.intent.firing_id, skips.last, skips.count);
+    written.left_out.iter().map(|(batch, rows)| (*batch, rows.iter().map(row).collect())).collect()
+}
+
 impl Books {
     pub(crate) fn in_memory() -> Self {
         Self { memory: MemoryLedger::default(), disk: None }
@@ -61,17 +69,14 @@ impl Books {
         Self { memory: MemoryLedger::default(), disk: Some(OnDisk::new()) }
     }
 
-    pub(crate) fn write(
-        &mut self,
-        batches: &[Batch],
-        announced: Option<RangeInclusive<u64>>,
-    ) -> HashSet<FiringId> {
-        let refused = now(self.memory.write(batches, announced.clone())).unwrap();
+    pub(crate) fn write(&mut self, batches: &[Batch], announced: Option<RangeInclusive<u64>>) -> Written {
+        let written = now(self.memory.write(batches, announced.clone())).unwrap();
         if let Some(disk) = &mut self.disk {
             let there = disk.with(async |ledger| ledger.write(batches, announced).await.unwrap());
-            assert_eq!(there, refused, "the ledgers refuse different firings");
+            assert_eq!(there.refused, written.refused, "the ledgers refuse different firings");
+            assert_eq!(rows(&there), rows(&written), "the ledgers leave out different rows");
         }
-        refused
+        written
     }
 
     /// What a starting daemon reads, after the end of the last one.

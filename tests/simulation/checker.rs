@@ -13,7 +13,7 @@ use adf_cron::config::Entry;
 use adf_cron::engine::Schedule;
 use adf_cron::event::{Event, Level, Name};
 use adf_cron::ids::{EntryName, FiringId, Kind, Nominal, RunId};
-use adf_cron::ledger::{Batch, Intent, Loaded, Reason, Record, State};
+use adf_cron::ledger::{Batch, Intent, Loaded, Reason, Record, State, Written};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::memory::{MemoryLedger, Row};
@@ -197,11 +197,11 @@ impl Checker {
     }
 
     /// These batches are durable now.
-    pub(crate) fn durable(&mut self, batches: &[Batch], refused: &HashSet<FiringId>) {
+    pub(crate) fn durable(&mut self, batches: &[Batch], written: &Written) {
         for batch in batches {
             for record in &batch.records {
                 match record {
-                    Record::Planned(intent) if !refused.contains(&intent.firing_id) => {
+                    Record::Planned(intent) if !written.refused.contains(&intent.firing_id) => {
                         self.counts.firings += 1;
                     }
                     Record::Progress(progress) => {
@@ -213,8 +213,8 @@ impl Checker {
                     _ => {}
                 }
             }
-            for event in batch.announced_without(refused).filter(|event| event.level > Level::Debug) {
-                self.unsaid.insert(key(event), format!("{}: {}", event.name, event.message));
+            for event in batch.announced(written).filter(|event| event.level > Level::Debug) {
+                self.unsaid.insert(key(&event), format!("{}: {}", event.name, event.message));
             }
         }
     }

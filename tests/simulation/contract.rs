@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use adf_cron::azure::outcome::Refusal;
 use adf_cron::config::Policy;
@@ -14,9 +15,9 @@ use adf_cron::ids::{
 };
 use adf_cron::ledger::{
     Answer, Asks, Attempt, Batch, Body, Intent, Ledger, LedgerError, Loaded, Mark, Progress, Reason, Record,
-    Request, Settlement, Skips, Snapshot, SqliteLedger, State,
+    Request, Settlement, Skips, Snapshot, SqliteLedger, State, Written,
 };
-use adf_cron::schedule::Fingerprint;
+use adf_cron::schedule::{Calendar, CalendarSpec, DstGap, DstOverlap, Every, Fingerprint, Form, Rule, Zone};
 use jiff::{SignedDuration, Timestamp};
 use sqlx::{Connection as _, Executor as _, SqliteConnection};
 
@@ -53,7 +54,7 @@ impl Ledger for OnDisk {
         &mut self,
         batches: &[Batch],
         announced: Option<RangeInclusive<u64>>,
-    ) -> Result<HashSet<FiringId>, LedgerError> {
+    ) -> Result<Written, LedgerError> {
         self.ledger.write(batches, announced).await
     }
 
@@ -151,10 +152,25 @@ fn planned(intent: &Intent) -> Record {
     Record::Planned(Arc::new(intent.clone()))
 }
 
+/// The calendar of all that is left out here.
+fn half_hourly() -> Arc<Calendar> {
+    let every = Every::new(Duration::from_secs(1_800), Duration::ZERO, None).unwrap();
+    let rule = Rule { form: Form::Every(every), zone: Zone::utc(), start: None, end: None };
+    Arc::new(Calendar::new(CalendarSpec {
+        rules: vec![rule],
+        zone: Zone::utc(),
+        start: None,
+        end: None,
+        dst_gap: DstGap::default(),
+        dst_overlap: DstOverlap::default(),
+        jitter: Duration::ZERO,
+    }))
+}
+
 fn skips(name: &str, first: &str, last: &str, count: u64, reason: Reason) -> Record {
     let last = Nominal::at_or_before(at(last));
-    let intent = Intent { planned_at: at("00:00:05"), ..intent(name, first) };
-    Record::Skipped(Box::new(Skips { intent, last, count, reason }))
+    let intent = Intent { planned_at: at(first), ..intent(name, first) };
+    Record::Skipped(Box::new(Skips { intent, last, count, reason, calendar: Some(half_hourly()) }))
 }
 
 fn mark(name: &str, time: &str) -> Mark {
@@ -203,7 +219,7 @@ fn event(level: Level, name: Name, firing: FiringId) -> Event {
 /// Writes one batch of records; returns what was refused.
 async fn write(ledger: &mut impl Kept, records: Vec<Record>) -> HashSet<FiringId> {
     let batch = Batch { id: 1, records, events: Vec::new() };
-    ledger.write(&[batch], None).await.unwrap()
+    ledger.write(&[batch], None).await.unwrap().refused
 }
 
 async fn an_intent_is_open_after_a_restart_as_it_was_planned(mut ledger: impl Kept) {
@@ -223,7 +239,7 @@ async fn a_nominal_time_has_one_firing_and_a_second_is_refused_with_its_events(m
     let event = event(Level::Info, Name::FiringRejected, second.firing_id);
     let stillborn = Record::Stillborn(Arc::new(second.clone()), progress(&second, State::Rejected, 0));
     let batch = Batch { id: 1, records: vec![stillborn], events: vec![event] };
-    assert_eq!(ledger.write(&[batch], None).await.unwrap(), HashSet::from([first.firing_id]));
+    assert_eq!(ledger.write(&[batch], None).await.unwrap().refused, HashSet::from([first.firing_id]));
     assert_eq!(ledger.stands(first.firing_id).await, Some((State::Planned, None)));
     assert!(ledger.load().await.unwrap().unannounced.is_empty());
     // Another entry, and a firing by hand, are free.
@@ -256,30 +272,54 @@ async fn only_what_was_never_sent_can_be_withdrawn(mut ledger: impl Kept) {
     assert!(write(&mut ledger, vec![planned(&unsent)]).await.is_empty(), "there is room for it again");
 }
 
-async fn a_row_of_skips_guards_all_within_it_and_its_entry_keeps_its_mark(mut ledger: impl Kept) {
+async fn a_row_of_skips_guards_all_within_it_and_others_are_written_around_what_has_a_record(
+    mut ledger: impl Kept,
+) {
     write(&mut ledger, vec![loaded("v", "01:00:00", &["a", "b"], &[])]).await;
-    let first = skips("a", "02:00:00", "04:00:00", 3, Reason::Missed);
+    let first = skips("a", "02:00:00", "04:00:00", 5, Reason::Missed);
     assert!(write(&mut ledger, vec![first, Record::Marked(mark("a", "04:00:00"))]).await.is_empty());
     let within = intent("a", "03:00:00");
     assert_eq!(write(&mut ledger, vec![planned(&within)]).await, HashSet::from([within.firing_id]));
     assert!(write(&mut ledger, vec![planned(&intent("a", "04:00:01"))]).await.is_empty());
+    assert!(write(&mut ledger, vec![planned(&intent("a", "06:00:00"))]).await.is_empty());
     let over = [
-        skips("a", "01:30:00", "02:30:00", 2, Reason::Missed),
-        skips("a", "03:30:00", "04:30:00", 2, Reason::Missed),
-        skips("a", "04:00:01", "05:00:00", 9, Reason::Missed),
+        (("01:30:00", "02:30:00"), vec![("01:30:00", "01:30:00", 1)]),
+        (("03:30:00", "04:30:00"), vec![("04:30:00", "04:30:00", 1)]),
+        (("02:00:00", "04:00:00"), vec![]),
+        (
+            ("00:30:00", "07:30:00"),
+            vec![("00:30:00", "01:00:00", 2), ("05:00:00", "05:30:00", 2), ("06:30:00", "07:30:00", 3)],
+        ),
     ];
-    for row in over {
-        let records = vec![row, Record::Marked(mark("a", "06:00:00")), Record::Marked(mark("b", "06:00:00"))];
-        assert_eq!(write(&mut ledger, records).await.len(), 1);
+    for ((from, until), left) in over {
+        let row = skips("a", from, until, 99, Reason::Changed);
+        let records = vec![row, Record::Marked(mark("a", "08:00:00")), Record::Marked(mark("b", "08:00:00"))];
+        let batch = Batch { id: 7, records, events: Vec::new() };
+        let written = ledger.write(&[batch], None).await.unwrap();
+        assert!(written.refused.is_empty());
+        let rows = written.left_out[&7].iter().map(|row| (row.intent.firing_id, row.last, row.count));
+        let nominal = |time: &str| Nominal::at_or_before(at(time));
+        let left =
+            left.iter().map(|(first, last, count)| (intent("a", first).firing_id, nominal(last), *count));
+        assert_eq!(rows.collect::<Vec<_>>(), left.collect::<Vec<_>>(), "{from} to {until}");
+    }
+    for time in ["00:30:00", "01:30:00", "03:00:00", "04:30:00", "05:30:00", "07:00:00"] {
+        assert_eq!(
+            write(&mut ledger, vec![planned(&intent("a", time))]).await.len(),
+            1,
+            "{time} has a record"
+        );
     }
     let marks = ledger.load().await.unwrap().marks;
     let second = |name: &str| marks[&entry(name)].0.timestamp();
-    assert_eq!((second("a"), second("b")), (at("04:00:00"), at("06:00:00")));
-    let row = skips("a", "01:30:00", "02:30:00", 2, Reason::Missed);
-    let lowered = [mark("a", "03:00:00"), mark("a", "06:00:00")].map(Record::Marked);
-    write(&mut ledger, [row].into_iter().chain(lowered).collect()).await;
-    let marks = ledger.load().await.unwrap().marks;
-    assert_eq!(marks[&entry("a")].0.timestamp(), at("03:00:00"), "room was made for what was withdrawn");
+    assert_eq!((second("a"), second("b")), (at("08:00:00"), at("08:00:00")), "all of it has its records");
+    let facts = ledger.load().await.unwrap().unannounced;
+    let counts: Vec<_> = facts.iter().map(|fact| (fact.fields.first.clone(), fact.fields.count)).collect();
+    let count = |time: &str, count| (Some(at(time).to_string()), Some(count));
+    assert_eq!(
+        counts[counts.len() - 3..],
+        [count("00:30:00", 2), count("05:00:00", 2), count("06:30:00", 3)]
+    );
 }
 
 async fn what_was_removed_gives_way_when_its_entry_comes_back(mut ledger: impl Kept) {
@@ -447,14 +487,16 @@ async fn a_refused_record_takes_no_events_of_other_batches_with_it(mut ledger: i
         records: vec![Record::Progress(attempted(&intent, State::Accepted, 1, "accepted"))],
         events: vec![event(Level::Info, Name::RunCreated, intent.firing_id)],
     };
-    let mut skipped = event(Level::Warn, Name::FiringSkipped, intent.firing_id);
-    skipped.fields.last = Some(intent.nominal.to_string());
+    let mut second = intent.clone();
+    second.planned_at = at("00:00:09");
     let refused = Batch {
         id: 2,
-        records: vec![skips("a", "10:00:00", "10:00:00", 1, Reason::Removed)],
-        events: vec![skipped],
+        records: vec![planned(&second), skips("a", "10:00:00", "10:00:00", 1, Reason::Removed)],
+        events: vec![event(Level::Warn, Name::FiringSkipped, intent.firing_id)],
     };
-    assert_eq!(ledger.write(&[accepted, refused], None).await.unwrap().len(), 1);
+    let written = ledger.write(&[accepted, refused], None).await.unwrap();
+    assert_eq!(written.refused.len(), 1);
+    assert!(written.left_out[&2].is_empty(), "it has a record");
     let unannounced = ledger.load().await.unwrap().unannounced;
     assert_eq!(unannounced.iter().map(|event| event.name).collect::<Vec<_>>(), [Name::RunCreated]);
 }
@@ -528,7 +570,7 @@ on_both!(
     a_nominal_time_has_one_firing_and_a_second_is_refused_with_its_events,
     a_write_that_is_repeated_since_its_end_was_not_known_changes_nothing,
     only_what_was_never_sent_can_be_withdrawn,
-    a_row_of_skips_guards_all_within_it_and_its_entry_keeps_its_mark,
+    a_row_of_skips_guards_all_within_it_and_others_are_written_around_what_has_a_record,
     what_was_removed_gives_way_when_its_entry_comes_back,
     a_clock_that_is_set_back_brings_back_what_was_missed_after_it,
     the_last_progress_stands_and_the_first_attempt_is_remembered,

@@ -389,17 +389,20 @@ impl World {
     /// Makes batches durable, says so, and announces their events.
     fn commits(&mut self, group: &[Batch]) {
         let announced = self.scribe.announced.take().map(|last| 0..=last);
-        let refused = self.books.write(group, announced);
-        self.checker.durable(group, &refused);
+        let written = self.books.write(group, announced);
+        self.checker.durable(group, &written);
         for batch in group {
             if self.dies_here("between a commit and its announcement") {
                 return;
             }
             if self.setup.sabotage != Some(Sabotage::IntentAfterPost) {
-                self.process_gets(Duration::ZERO, Step::Told(Input::Committed(batch.id, refused.clone())));
+                self.process_gets(
+                    Duration::ZERO,
+                    Step::Told(Input::Committed(batch.id, written.refused.clone())),
+                );
             }
-            for event in batch.announced_without(&refused) {
-                self.checker.announced(event);
+            for event in batch.announced(&written) {
+                self.checker.announced(&event);
             }
             self.scribe.announced = Some(batch.id);
         }
@@ -435,8 +438,8 @@ impl World {
         self.host.daemon = Daemon::Down;
         if let Some(group) = self.scribe.die() {
             self.note(|| "its last commit is durable all the same".to_owned());
-            let refused = self.books.write(&group, None);
-            self.checker.durable(&group, &refused);
+            let written = self.books.write(&group, None);
+            self.checker.durable(&group, &written);
         }
         self.cut_calls_off();
         let longest = *self.dice.pick(&[1, 20, 20, 600, 4_000]);

@@ -1,6 +1,7 @@
 //! A ledger in memory, for the scenarios that need no disk. The contract tests hold it to what the SQLite
 //! ledger does, and scenarios on SQLite run both side by side.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use adf_cron::event::{Event, Level};
 use adf_cron::ids::{EntryName, FiringId, Kind, Nominal, RunId};
 use adf_cron::ledger::{
     About, Answer, Asks, Batch, Intent, Known, Ledger, LedgerError, Loaded, Pause, Progress, Reason, Record,
-    Request, Settlement, Skips, Snapshot, State,
+    Request, Settlement, Skips, Snapshot, State, Written,
 };
 use adf_cron::schedule::Fingerprint;
 use jiff::Timestamp;
@@ -60,8 +61,6 @@ pub(crate) struct MemoryLedger {
     /// The version and the text of the schedule in force.
     in_force: Option<(Arc<str>, Arc<str>)>,
     clean_stop: bool,
-    /// The entries of rows that the write under way has refused: their marks stay.
-    refused_rows: HashSet<EntryName>,
     announcements: BTreeMap<u64, Vec<Event>>,
     /// Whether nothing can be written.
     pub(crate) is_full: bool,
@@ -84,29 +83,31 @@ impl MemoryLedger {
         assert!(self.wishes.insert(request.request_id.clone(), wish).is_none(), "a request asked twice");
     }
 
-    fn write_now(&mut self, batches: &[Batch], announced: Option<RangeInclusive<u64>>) -> HashSet<FiringId> {
+    fn write_now(&mut self, batches: &[Batch], announced: Option<RangeInclusive<u64>>) -> Written {
         if let Some(announced) = announced {
             self.announcements.retain(|batch, _| !announced.contains(batch));
         }
-        let mut refused = HashSet::new();
-        self.refused_rows.clear();
-        for record in batches.iter().flat_map(|batch| &batch.records) {
-            self.apply(record, &mut refused);
+        let mut written = Written::default();
+        for batch in batches {
+            for record in &batch.records {
+                self.apply(batch.id, record, &mut written);
+            }
         }
         for batch in batches {
             let events: Vec<Event> = batch
-                .announced_without(&refused)
+                .announced(&written)
                 .filter(|event| event.level > Level::Debug)
-                .cloned()
+                .map(Cow::into_owned)
                 .collect();
             if !events.is_empty() {
                 self.announcements.insert(batch.id, events);
             }
         }
-        refused
+        written
     }
 
-    fn apply(&mut self, record: &Record, refused: &mut HashSet<FiringId>) {
+    fn apply(&mut self, batch: u64, record: &Record, written: &mut Written) {
+        let refused = &mut written.refused;
         match record {
             Record::Loaded(loaded) => self.loaded(loaded),
             Record::Planned(intent) => {
@@ -124,16 +125,11 @@ impl MemoryLedger {
                 }
             }
             Record::Skipped(skips) => {
-                if !self.skip(skips) {
-                    refused.insert(skips.intent.firing_id);
-                    self.refused_rows.insert(skips.intent.entry.clone());
-                }
+                let rows = self.skip(skips);
+                written.left_out.entry(batch).or_default().extend(rows);
             }
             Record::Marked(mark) => {
-                let held = self.refused_rows.contains(&mark.entry);
-                if let Some((known, _)) = self.marks.get_mut(&mark.entry)
-                    && (!held || mark.nominal < *known)
-                {
+                if let Some((known, _)) = self.marks.get_mut(&mark.entry) {
                     *known = mark.nominal;
                 }
             }
@@ -278,21 +274,34 @@ impl MemoryLedger {
         }
     }
 
-    /// Enters a row of nominal times that were left out, unless one of them has a record; returns whether they
-    /// are left out.
-    fn skip(&mut self, skips: &Skips) -> bool {
-        let Skips { intent, last, count, reason } = skips;
-        self.make_way(&intent.entry, intent.nominal, *last);
-        let written = self.holds(intent, State::Skipped);
-        let taken = |firing: &FiringId| !(written && *firing == intent.firing_id);
-        let before = Nominal::from_second(intent.nominal.as_second() - 1).unwrap();
-        if self.between(&intent.entry, intent.nominal, *last).iter().any(taken)
-            || self.is_covered(&intent.entry, before, intent.nominal)
+    /// Enters nominal times that were left out, around those that have a record; returns their rows.
+    fn skip(&mut self, skips: &Skips) -> Vec<Skips> {
+        let (entry, first) = (&skips.intent.entry, skips.intent.nominal);
+        self.make_way(entry, first, skips.last);
+        let planned_at = skips.intent.planned_at.as_millisecond();
+        // Its own rows stand there if this is written once more.
+        let is_its_own = |row: &Row| {
+            row.state == State::Skipped
+                && row.reason == Some(skips.reason)
+                && row.intent.planned_at.as_millisecond() == planned_at
+        };
+        let mut taken: Vec<(Nominal, Nominal)> = Vec::new();
+        let nearest = self.wide.range(..(entry.clone(), first)).next_back();
+        if let Some(((of, begun), last)) = nearest
+            && of == entry
+            && *last >= first
         {
-            return false;
+            taken.push((*begun, *last));
         }
-        self.enter(Arc::new(intent.clone()), *last, *count, State::Skipped, Some(*reason));
-        true
+        let within = self.between(entry, first, skips.last);
+        let within = within.iter().map(|firing| &self.rows[firing]).filter(|row| !is_its_own(row));
+        taken.extend(within.map(|row| (row.intent.nominal, row.last)));
+        let rows = if taken.is_empty() { vec![skips.clone()] } else { skips.around(&taken) };
+        for row in &rows {
+            let intent = Arc::new(row.intent.clone());
+            self.enter(intent, row.last, row.count, State::Skipped, Some(row.reason));
+        }
+        rows
     }
 
     fn reopen(&mut self, firing: FiringId, at: Timestamp) -> bool {
@@ -464,7 +473,7 @@ impl Ledger for MemoryLedger {
         &mut self,
         batches: &[Batch],
         announced: Option<RangeInclusive<u64>>,
-    ) -> Result<HashSet<FiringId>, LedgerError> {
+    ) -> Result<Written, LedgerError> {
         if self.is_full {
             return Err(LedgerError::Unreadable { what: "memory", detail: "it is full".to_owned() });
         }

@@ -1,12 +1,12 @@
-//! The guard: how planned firings and rows of skips become rows of the ledger, and which of them are refused since
-//! one of their nominal times has a record already.
+//! The guard: how planned firings become rows of the ledger, and which of them are refused since their nominal
+//! time has a record already; and how those that are left out become rows around such records.
 
 use jiff::Timestamp;
 use sqlx::query_builder::Separated;
 use sqlx::{QueryBuilder, Row as _, Sqlite};
 
-use super::write::{Result, Writer};
-use crate::ids::Kind;
+use super::write::{ROWS, Result, Writer};
+use crate::ids::{Kind, Nominal};
 use crate::ledger::{Intent, Progress, Reason, Skips, State};
 
 /// A row that stands for several nominal times of an entry.
@@ -34,7 +34,7 @@ impl Writer<'_> {
             intents.retain(|(intent, _)| {
                 let free = intent.kind != Kind::Scheduled || !condensed.iter().any(|row| row.covers(intent));
                 if !free {
-                    self.refused.insert(intent.firing_id);
+                    self.written.refused.insert(intent.firing_id);
                 }
                 free
             });
@@ -100,51 +100,67 @@ impl Writer<'_> {
             .fetch_optional(&mut *self.connection)
             .await?;
             if ours.is_none() {
-                self.refused.insert(intent.firing_id);
+                self.written.refused.insert(intent.firing_id);
             }
         }
         Ok(())
     }
 
-    /// Writes one row for nominal times that were left out, unless one of them has a record.
-    pub(super) async fn skip(&mut self, skips: &Skips) -> Result<()> {
-        let (intent, last) = (&skips.intent, skips.last.as_second());
+    /// Writes nominal times that were left out, around those that have a record.
+    pub(super) async fn skip(&mut self, batch: u64, skips: &Skips) -> Result<()> {
+        let entry = skips.intent.entry.as_str();
+        let (first, last) = (skips.intent.nominal.as_second(), skips.last.as_second());
         sqlx::query(
             "DELETE FROM firing WHERE reason = 'removed' AND attempts = 0 AND kind = 'scheduled' AND skipped <= 1 \
              AND entry = ? AND nominal BETWEEN ? AND ?",
         )
-        .bind(intent.entry.as_str())
-        .bind(intent.nominal.as_second())
+        .bind(entry)
+        .bind(first)
         .bind(last)
         .execute(&mut *self.connection)
         .await?;
-        let taken: Option<i64> = sqlx::query_scalar(
-            "SELECT 1 WHERE EXISTS (SELECT 1 FROM firing WHERE kind = 'scheduled' AND entry = ? \
-             AND nominal BETWEEN ? AND ? AND NOT (firing_id = ? AND planned_at = ?)) \
-             OR EXISTS (SELECT 1 FROM firing WHERE skipped > 1 AND entry = ? AND last_nominal >= ? AND nominal < ?)",
-        )
-        .bind(intent.entry.as_str())
-        .bind(intent.nominal.as_second())
-        .bind(last)
-        // Its own row stands there if the last try to commit went through, and said that it had not.
-        .bind(intent.firing_id.to_string())
-        .bind(intent.planned_at.as_millisecond())
-        .bind(intent.entry.as_str())
-        .bind(intent.nominal.as_second())
-        .bind(intent.nominal.as_second())
-        .fetch_optional(&mut *self.connection)
-        .await?;
-        if taken.is_some() {
-            self.refused.insert(intent.firing_id);
-            self.refused_rows.insert(intent.entry.clone());
-            return Ok(());
+        let taken = self.taken(skips).await?;
+        let rows = skips.around(&taken);
+        for rows in rows.chunks(ROWS) {
+            let mut query = insert_firings();
+            query.push_values(rows, |row, skips| {
+                let closed = Closed::new(State::Skipped, Some(skips.reason));
+                bind_firing(row, &skips.intent, &closed, skips.last.as_second(), skips.count);
+            });
+            self.execute(query.push(" ON CONFLICT DO NOTHING")).await?;
         }
-        let mut query = insert_firings();
-        query.push_values([skips], |row, skips| {
-            let closed = Closed::new(State::Skipped, Some(skips.reason));
-            bind_firing(row, &skips.intent, &closed, last, skips.count);
-        });
-        self.execute(query.push(" ON CONFLICT DO NOTHING")).await.map(drop)
+        self.written.left_out.entry(batch).or_default().extend(rows);
+        Ok(())
+    }
+
+    /// The nominal times in its range that have a record, as ranges in order. Its own rows stand there if the last
+    /// try to commit went through, and said that it had not.
+    async fn taken(&mut self, skips: &Skips) -> Result<Vec<(Nominal, Nominal)>> {
+        let entry = skips.intent.entry.as_str();
+        let (first, last) = (skips.intent.nominal.as_second(), skips.last.as_second());
+        let rows = sqlx::query(
+            "SELECT nominal, last_nominal FROM firing WHERE kind = 'scheduled' AND entry = ? \
+             AND nominal BETWEEN ? AND ? AND NOT (state = 'skipped' AND reason = ? AND planned_at = ?) \
+             UNION ALL \
+             SELECT nominal, last_nominal FROM firing WHERE skipped > 1 AND entry = ? AND last_nominal >= ? \
+             AND nominal < ? ORDER BY nominal",
+        )
+        .bind(entry)
+        .bind(first)
+        .bind(last)
+        .bind(skips.reason.as_str())
+        .bind(skips.intent.planned_at.as_millisecond())
+        .bind(entry)
+        .bind(first)
+        .bind(first)
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let nominal = |second: i64| {
+            Nominal::from_second(second).ok_or_else(|| sqlx::Error::Decode("no nominal time".into()))
+        };
+        rows.iter()
+            .map(|row| Ok((nominal(row.try_get("nominal")?)?, nominal(row.try_get("last_nominal")?)?)))
+            .collect()
     }
 }
 

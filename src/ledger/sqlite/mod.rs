@@ -8,7 +8,7 @@ mod status;
 mod versions;
 mod write;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::ops::RangeInclusive;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -20,7 +20,7 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
-use super::{Batch, Ledger, LedgerError, Request, Snapshot};
+use super::{Batch, Ledger, LedgerError, Request, Snapshot, Written};
 use crate::ids::{FiringId, RunId};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("src/ledger/migrations");
@@ -139,7 +139,7 @@ impl Ledger for SqliteLedger {
         &mut self,
         batches: &[Batch],
         announced: Option<RangeInclusive<u64>>,
-    ) -> Result<HashSet<FiringId>, LedgerError> {
+    ) -> Result<Written, LedgerError> {
         self.connect_anew_if_worn().await?;
         let written = write::batches(&mut self.connection, batches, announced).await;
         self.worn = written.is_err();

@@ -1,7 +1,8 @@
 //! How batches become one SQLite transaction. Runs of like records become one statement each: in a
 //! burst the cost of a row is then mostly its bytes.
 
-use std::collections::{HashMap, HashSet};
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
 use jiff::Timestamp;
@@ -11,7 +12,7 @@ use super::status::SIGN;
 use super::versions;
 use crate::event::{Event, Level};
 use crate::ids::{EntryName, FiringId};
-use crate::ledger::{Batch, Intent, Loaded, Mark, Progress, Record, State};
+use crate::ledger::{Batch, Intent, Loaded, Mark, Progress, Record, State, Written};
 
 /// Rows of one statement: SQLite allows 32,766 bound values in one, PostgreSQL 65,535.
 pub(super) const ROWS: usize = 1_000;
@@ -21,12 +22,12 @@ pub(super) const PRUNED: usize = 5_000;
 
 pub(super) type Result<T> = std::result::Result<T, sqlx::Error>;
 
-/// Writes the batches in one transaction; returns the planned firings that the ledger refused.
+/// Writes the batches in one transaction; returns what came of it.
 pub(super) async fn batches(
     connection: &mut SqliteConnection,
     batches: &[Batch],
     announced: Option<RangeInclusive<u64>>,
-) -> Result<HashSet<FiringId>> {
+) -> Result<Written> {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     if let Some(announced) = announced {
         sqlx::query("DELETE FROM announcement WHERE batch BETWEEN ? AND ?")
@@ -35,21 +36,20 @@ pub(super) async fn batches(
             .execute(&mut *transaction)
             .await?;
     }
-    let mut writer =
-        Writer { connection: &mut transaction, refused: HashSet::new(), refused_rows: HashSet::new() };
-    let mut records: Vec<&Record> = Vec::new();
+    let mut writer = Writer { connection: &mut transaction, written: Written::default() };
+    let mut records: Vec<(u64, &Record)> = Vec::new();
     for batch in batches {
-        records.extend(&batch.records);
+        records.extend(batch.records.iter().map(|record| (batch.id, record)));
     }
-    for like in records.chunk_by(|a, b| std::mem::discriminant(*a) == std::mem::discriminant(*b)) {
+    for like in records.chunk_by(|(_, a), (_, b)| std::mem::discriminant(*a) == std::mem::discriminant(*b)) {
         for run in like.chunks(ROWS) {
             writer.run(run).await?;
         }
     }
     writer.announcements(batches).await?;
-    let refused = writer.refused;
+    let written = writer.written;
     transaction.commit().await?;
-    Ok(refused)
+    Ok(written)
 }
 
 /// Removes closed firings whose end was before `before`, a slice at a time. A firing is kept for as long as its
@@ -97,39 +97,38 @@ pub(super) async fn prune(connection: &mut SqliteConnection, before: Timestamp) 
 /// Writes into the transaction that is open.
 pub(super) struct Writer<'c> {
     pub(super) connection: &'c mut SqliteConnection,
-    /// What the guard refused so far.
-    pub(super) refused: HashSet<FiringId>,
-    /// Entries of refused rows: their nominal times have no record yet, so their marks stay.
-    pub(super) refused_rows: HashSet<EntryName>,
+    /// What has come of it so far.
+    pub(super) written: Written,
 }
 
 impl Writer<'_> {
     /// Writes records of one kind.
-    async fn run(&mut self, run: &[&Record]) -> Result<()> {
-        let intents: Vec<(&Intent, Option<&Progress>)> = run.iter().filter_map(|r| as_intent(r)).collect();
+    async fn run(&mut self, run: &[(u64, &Record)]) -> Result<()> {
+        let records = run.iter().map(|(_, record)| *record);
+        let intents: Vec<(&Intent, Option<&Progress>)> = records.clone().filter_map(as_intent).collect();
         if !intents.is_empty() {
             return self.plan(&intents).await;
         }
-        let progress: Vec<&Progress> = run.iter().filter_map(|r| as_progress(r)).collect();
+        let progress: Vec<&Progress> = records.clone().filter_map(as_progress).collect();
         if !progress.is_empty() {
             return self.progress(&progress).await;
         }
         let marks: Vec<&Mark> =
-            run.iter().filter_map(|r| if let Record::Marked(mark) = r { Some(mark) } else { None }).collect();
+            records.filter_map(|r| if let Record::Marked(mark) = r { Some(mark) } else { None }).collect();
         if !marks.is_empty() {
             return self.marks(&marks).await;
         }
-        for record in run {
-            self.one(record).await?;
+        for (batch, record) in run {
+            self.one(*batch, record).await?;
         }
         Ok(())
     }
 
     /// Writes a record of a kind that does not come in crowds.
-    async fn one(&mut self, record: &Record) -> Result<()> {
+    async fn one(&mut self, batch: u64, record: &Record) -> Result<()> {
         match record {
             Record::Loaded(loaded) => self.loaded(loaded).await,
-            Record::Skipped(skips) => self.skip(skips).await,
+            Record::Skipped(skips) => self.skip(batch, skips).await,
             Record::Withdrawn(firing) => {
                 // Only what was never sent may go; the state guards against a late answer.
                 sqlx::query("DELETE FROM firing WHERE firing_id = ? AND state IN ('planned', 'waiting') AND attempts = 0")
@@ -230,7 +229,7 @@ impl Writer<'_> {
         .await?
         .rows_affected();
         if reopened == 0 {
-            self.refused.insert(firing);
+            self.written.refused.insert(firing);
         }
         Ok(())
     }
@@ -255,24 +254,15 @@ impl Writer<'_> {
     }
 
     async fn marks(&mut self, marks: &[&Mark]) -> Result<()> {
-        // The last mark of an entry stands; that of an entry with a refused row may only be lowered.
-        let mut latest: HashMap<&EntryName, i64> = HashMap::new();
-        for mark in marks {
-            let (held, second) = (self.refused_rows.contains(&mark.entry), mark.nominal.as_second());
-            let known = latest.get(&mark.entry).copied().filter(|_| held);
-            latest.insert(&mark.entry, known.map_or(second, |known| known.min(second)));
-        }
-        let mut query: QueryBuilder<Sqlite> = QueryBuilder::new("WITH new (name, mark, held) AS (");
-        let refused = &self.refused_rows;
+        // The last mark of an entry stands.
+        let latest: HashMap<&EntryName, i64> =
+            marks.iter().map(|mark| (&mark.entry, mark.nominal.as_second())).collect();
+        let mut query: QueryBuilder<Sqlite> = QueryBuilder::new("WITH new (name, mark) AS (");
         query.push_values(latest, |mut row, (name, mark)| {
             row.push_bind(name.as_str());
             row.push_bind(mark);
-            row.push_bind(i64::from(refused.contains(name)));
         });
-        query.push(
-            ") UPDATE entry SET mark = CAST(new.mark AS BIGINT) FROM new WHERE entry.name = new.name \
-             AND (CAST(new.held AS BIGINT) = 0 OR CAST(new.mark AS BIGINT) < entry.mark)",
-        );
+        query.push(") UPDATE entry SET mark = CAST(new.mark AS BIGINT) FROM new WHERE entry.name = new.name");
         self.execute(&mut query).await.map(drop)
     }
 
@@ -351,8 +341,8 @@ impl Writer<'_> {
         let mut rows = Vec::new();
         for batch in batches {
             // Debug events tell of steps, not of ends: they are not worth a place in the ledger.
-            let events: Vec<&Event> =
-                batch.announced_without(&self.refused).filter(|event| event.level > Level::Debug).collect();
+            let events: Vec<Cow<'_, Event>> =
+                batch.announced(&self.written).filter(|event| event.level > Level::Debug).collect();
             if !events.is_empty() {
                 rows.push((i64::try_from(batch.id).unwrap_or(i64::MAX), to_json(&events)?));
             }

@@ -1,0 +1,88 @@
+//! Nominal times that are left out: as one row where none of them has a record, else as the rows that lie
+//! between those that have.
+
+use std::sync::Arc;
+
+use super::{Intent, Reason};
+use crate::event::{Event, Fields, Level, Name};
+use crate::ids::{FiringId, Nominal};
+use crate::schedule::Calendar;
+
+/// Consecutive nominal times of one entry that were left out for one reason.
+#[derive(Debug, Clone)]
+pub struct Skips {
+    /// The first of them, as an intent with an empty body.
+    pub intent: Intent,
+    /// The last of them.
+    pub last: Nominal,
+    /// How many.
+    pub count: u64,
+    /// Why.
+    pub reason: Reason,
+    /// The calendar that names them; none is needed for one alone.
+    pub calendar: Option<Arc<Calendar>>,
+}
+
+impl Skips {
+    /// What is left of it around nominal times that have a record: the rows between `taken`, which are ranges in
+    /// order. It is itself what is left where none of its nominal times is taken.
+    #[must_use]
+    pub fn around(&self, taken: &[(Nominal, Nominal)]) -> Vec<Self> {
+        if taken.is_empty() {
+            return vec![self.clone()];
+        }
+        let Some(calendar) = &self.calendar else { return Vec::new() };
+        let mut rows: Vec<Self> = Vec::new();
+        let (mut taken, mut goes_on) = (taken.iter().peekable(), false);
+        let before = Nominal::from_second(self.intent.nominal.as_second() - 1).unwrap_or(self.intent.nominal);
+        for nominal in calendar.due_between(before, self.last) {
+            while taken.next_if(|(_, last)| *last < nominal).is_some() {}
+            if taken.peek().is_some_and(|(first, _)| *first <= nominal) {
+                goes_on = false;
+            } else if let Some(row) = rows.last_mut().filter(|_| goes_on) {
+                row.last = nominal;
+                row.count += 1;
+            } else {
+                rows.push(self.beginning_at(nominal, calendar));
+                goes_on = true;
+            }
+        }
+        rows
+    }
+
+    /// The same for one nominal time alone.
+    fn beginning_at(&self, nominal: Nominal, calendar: &Calendar) -> Self {
+        let Intent { factory, entry, .. } = &self.intent;
+        let intent = Intent {
+            firing_id: FiringId::scheduled(factory, entry, nominal),
+            nominal,
+            due: calendar.due_time(entry, nominal),
+            ..self.intent.clone()
+        };
+        Self { intent, last: nominal, count: 1, ..self.clone() }
+    }
+
+    /// The event that tells of it.
+    #[must_use]
+    pub fn event(&self) -> Event {
+        skipped(&self.intent, self.reason, self.last, self.count)
+    }
+}
+
+/// Tells that so many nominal times from that of `first` to `last` were left out.
+#[must_use]
+pub fn skipped(first: &Intent, reason: Reason, last: Nominal, count: u64) -> Event {
+    let (entry, reason) = (&first.entry, reason.as_str());
+    let fields = Fields {
+        reason: Some(reason.to_owned()),
+        first: Some(first.nominal.to_string()),
+        last: Some(last.to_string()),
+        count: Some(count),
+        ..first.fields()
+    };
+    let message = match count {
+        1 => format!("{entry} at {} was left out: {reason}", first.nominal),
+        _ => format!("{count} nominal times of {entry} were left out: {reason}"),
+    };
+    Event::new(Level::Warn, Name::FiringSkipped, message, fields)
+}
