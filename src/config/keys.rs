@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::collect::{Collector, join};
 use super::problem::Found;
 use super::value::{Moment, duration_within};
-use super::{Missed, OnUnknown, Policy, raw};
+use super::{Missed, OnDeadline, OnUnknown, Policy, raw};
 use crate::ids::{FactoryName, ResourceGroup, SubscriptionId};
 use crate::retry::RetryPolicy;
 use crate::schedule::{DstGap, DstOverlap, Zone};
@@ -43,6 +43,9 @@ pub(super) struct PolicyKeys {
     pub(super) timeout: Option<Duration>,
     pub(super) settle: Option<Duration>,
     pub(super) on_unknown: Option<OnUnknown>,
+    pub(super) follow: Option<bool>,
+    pub(super) run_deadline: Option<Duration>,
+    pub(super) on_deadline: Option<OnDeadline>,
 }
 
 impl PolicyKeys {
@@ -61,6 +64,9 @@ impl PolicyKeys {
             timeout: self.timeout.or(defaults.timeout),
             settle: self.settle.or(defaults.settle),
             on_unknown: self.on_unknown.or(defaults.on_unknown),
+            follow: self.follow.or(defaults.follow),
+            run_deadline: self.run_deadline.or(defaults.run_deadline),
+            on_deadline: self.on_deadline.or(defaults.on_deadline),
         }
     }
 
@@ -82,6 +88,9 @@ impl PolicyKeys {
             timeout: self.timeout.unwrap_or(shipped.timeout),
             settle: self.settle.unwrap_or(shipped.settle),
             on_unknown: self.on_unknown.unwrap_or(shipped.on_unknown),
+            follow: self.follow.unwrap_or(shipped.follow),
+            run_deadline: self.run_deadline,
+            on_deadline: self.on_deadline.unwrap_or(shipped.on_deadline),
         }
     }
 }
@@ -129,6 +138,7 @@ pub(super) fn keys(collector: &mut Collector<'_>, path: &str, raw: raw::Entry) -
         missed_within: duration("missed_within", raw.missed_within, "0s", "366d"),
         timeout: duration("timeout", raw.timeout, "1s", "10m"),
         settle: duration("settle", raw.settle, "0s", "1h"),
+        run_deadline: duration("run_deadline", raw.run_deadline, "1s", "30d"),
         ..PolicyKeys::default()
     };
     policy.priority = collector.take(path, "priority", raw.priority);
@@ -136,6 +146,8 @@ pub(super) fn keys(collector: &mut Collector<'_>, path: &str, raw: raw::Entry) -
     policy.missed_max =
         collector.read(path, "missed_max", raw.missed_max, |number| within(number, 1, 10_000));
     policy.on_unknown = collector.take(path, "on_unknown", raw.on_unknown);
+    policy.follow = collector.take(path, "follow", raw.follow);
+    policy.on_deadline = collector.take(path, "on_deadline", raw.on_deadline);
     retry_keys(collector, &join(path, "retry"), retry, &mut policy);
     Keys { policy, ..keys }
 }

@@ -204,6 +204,12 @@ pub struct Policy {
     pub settle: Duration,
     /// What to do when a sent attempt is proved to have started nothing.
     pub on_unknown: OnUnknown,
+    /// Whether its run is followed to its end.
+    pub follow: bool,
+    /// How long after it was accepted its run may take.
+    pub run_deadline: Option<Duration>,
+    /// What to do when its run takes longer.
+    pub on_deadline: OnDeadline,
 }
 
 impl Default for Policy {
@@ -218,6 +224,9 @@ impl Default for Policy {
             timeout: Duration::from_secs(90),
             settle: Duration::from_secs(120),
             on_unknown: OnUnknown::default(),
+            follow: true,
+            run_deadline: None,
+            on_deadline: OnDeadline::default(),
         }
     }
 }
@@ -244,4 +253,15 @@ pub enum OnUnknown {
     Retry,
     /// Wait for a person.
     Hold,
+}
+
+/// What to do when a run takes longer than `run_deadline`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnDeadline {
+    /// Say so.
+    #[default]
+    Alert,
+    /// Say so, and cancel the run.
+    Cancel,
 }

@@ -382,13 +382,16 @@ pub(super) struct Entry {
     pub(super) settle: Option<Field<String>>,
     /// When a sent attempt is proved to have started nothing: retry or hold. Default: retry.
     pub(super) on_unknown: Option<Field<super::OnUnknown>>,
+    /// Whether its runs are followed to their end. Default: true.
+    pub(super) follow: Option<Field<bool>>,
+    /// How long a run may take, 1s to 30d. Default: none.
+    pub(super) run_deadline: Option<Field<String>>,
+    /// When a run takes longer: alert or cancel. Default: alert.
+    pub(super) on_deadline: Option<Field<super::OnDeadline>>,
 }
 
 impl Section for Entry {
     const LATER: &'static [&'static str] = &[
-        "follow",
-        "run_deadline",
-        "on_deadline",
         "overlap",
         "overlap_scope",
         "max_queued",

@@ -354,6 +354,18 @@ fn a_schedule_that_cannot_be_meant_is_refused() {
 }
 
 #[test]
+fn a_run_can_only_have_a_deadline_if_it_is_followed() {
+    let entry = |more: &str| {
+        read(&format!("{AZURE}pipelines:\n  - {{ name: a, pipeline: P, schedule: '@daily', {more} }}\n"))
+    };
+    let policy = Arc::clone(&entry("run_deadline: 6h, on_deadline: cancel").unwrap().entries[0].policy);
+    assert_eq!(policy.run_deadline, Some(Duration::from_secs(6 * 3_600)));
+    assert_eq!((policy.follow, policy.on_deadline), (true, OnDeadline::Cancel));
+    let problems = entry("run_deadline: 6h, follow: false").unwrap_err();
+    assert!(problems.to_string().contains("must be true where there is a `run_deadline`"), "{problems}");
+}
+
+#[test]
 fn defaults_hold_only_what_entries_can_share() {
     let text = "defaults: { name: a, schedule: '@daily' }\npipelines: []\n";
     let problems = with_azure(text).unwrap_err();

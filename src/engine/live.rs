@@ -194,6 +194,7 @@ impl Live {
             },
             run_id: None,
             error_message: None,
+            follow: state == State::Accepted && self.intent.policy.follow,
             at,
             attempt,
         }

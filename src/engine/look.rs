@@ -117,6 +117,7 @@ impl Engine {
         let mut progress = live.progress(State::Accepted, None, now.wall, None);
         progress.run_id = Some(run);
         self.records.push(Record::Progress(progress));
+        self.follow_run(&live.intent, run, live.sent_since(), now);
         self.events.push(announce::adopted(&live, run, status, self.studio));
     }
 

@@ -12,6 +12,7 @@
 //! A firing leaves the engine when its end has been handed to the ledger.
 
 mod announce;
+mod follow;
 mod live;
 mod look;
 mod matching;
@@ -21,29 +22,32 @@ mod plan;
 mod ready;
 mod reload;
 mod requests;
+mod runs;
 mod start;
 mod steps;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use crate::azure::Attempted;
+use crate::azure::follow::{Cancelled, Pass, Passed};
 use crate::azure::look::{Look, Searched};
 use crate::clock::Now;
 use crate::config::{Daemon, Entry};
 use crate::event::Event;
-use crate::ids::{EntryName, FiringId, RunId, SubscriptionId};
+use crate::ids::{EntryName, Factory, FiringId, RunId, SubscriptionId};
 use crate::ledger::{Batch, Intent, Mark, Pause, Reason, Record, Request};
 
 use live::{Live, Phase};
 use plan::Plan;
 use ready::Ready;
+use runs::Runs;
 use steps::Clocks;
 
 /// A schedule that is, or is about to be, in force.
@@ -81,6 +85,10 @@ pub enum Input {
     Searched(FiringId, Box<Searched>),
     /// Which other firings own the runs that were asked about.
     Owned(FiringId, HashMap<RunId, FiringId>),
+    /// A pass over the runs of a factory ended.
+    Passed(Factory, Box<Passed>),
+    /// A call that cancels the run of a firing ended.
+    Cancelled(FiringId, Cancelled),
     /// There is a usable token again.
     TokenUsable,
     /// People asked for something.
@@ -107,6 +115,10 @@ pub enum Action {
     Search(Arc<Intent>, Timestamp),
     /// Find out which other firings own these runs, and answer with [`Input::Owned`].
     FindOwners(FiringId, Vec<RunId>),
+    /// Make this pass over the runs of a factory, and answer with [`Input::Passed`].
+    Follow(Box<Pass>),
+    /// Cancel the run of this intent, and answer with [`Input::Cancelled`].
+    Cancel(Arc<Intent>, RunId),
     /// The service refused the token of this generation.
     RejectToken(u64),
     /// The schedule given at the start, or with [`Input::Reload`], is in force and durable.
@@ -140,6 +152,10 @@ pub struct Engine {
     claims: HashMap<RunId, (FiringId, Option<u64>)>,
     /// Firings that wait for calls under way before they judge the runs that were found.
     weighing: HashSet<FiringId>,
+    /// The runs that are followed to their end.
+    runs: Runs,
+    /// The firings whose runs are to be cancelled, and when that is tried next, on the boot clock.
+    cancelling: BTreeMap<FiringId, Duration>,
     /// Requests whose answers are on their way to the ledger, by batch, and the firings that they were about.
     answering: HashMap<u64, (String, Option<FiringId>)>,
     next_batch: u64,
@@ -196,12 +212,15 @@ impl Engine {
             Input::Heartbeat => {
                 self.plan_ahead(now);
                 self.end_what_is_overdue(now);
+                self.follow_on(now);
             }
             Input::Committed(batch, refused) => self.committed(batch, &refused, now),
             Input::Answered(firing, attempted) => self.answered(firing, *attempted, now),
             Input::Looked(firing, look) => self.looked(firing, *look, now),
             Input::Searched(firing, searched) => self.searched(firing, *searched, now),
             Input::Owned(firing, owners) => self.owned(firing, &owners, now),
+            Input::Passed(factory, passed) => self.passed(&factory, *passed, now),
+            Input::Cancelled(firing, cancelled) => self.cancel_ended(firing, &cancelled, now),
             Input::TokenUsable => self.no_token_until = None,
             Input::Asked(requests) => self.asked(requests, now),
             Input::Reload(schedule) => self.reload(&schedule, now),
@@ -494,6 +513,14 @@ impl Engine {
     /// Whether everything that may have left this host is recorded as such.
     fn stops_cleanly(&self) -> bool {
         self.live.values().all(|live| !live.may_have_been_sent_unrecorded())
+    }
+
+    /// A random id of a firing or a request.
+    fn fresh_id(&mut self) -> FiringId {
+        let mut random = [0_u8; 16];
+        random[..8].copy_from_slice(&(self.random)().to_le_bytes());
+        random[8..].copy_from_slice(&(self.random)().to_le_bytes());
+        FiringId::from_random(random)
     }
 
     fn later(now: Timestamp, wait: Duration) -> Timestamp {

@@ -89,6 +89,7 @@ impl Engine {
         let mut progress = live.progress(State::Accepted, None, attempted.answered_at.wall, Some(attempt));
         progress.run_id = Some(run);
         self.records.push(Record::Progress(progress));
+        self.follow_run(&live.intent, run, live.sent_since(), attempted.answered_at);
         self.events.push(announce::created(&live, run, attempted, self.studio));
     }
 

@@ -1,12 +1,13 @@
 //! How the engine begins: from a schedule and what the ledger remembers.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::live::{Doubt, Live, Phase};
 use super::plan::Plan;
 use super::ready::Ready;
 use super::reload::Changes;
+use super::runs::Runs;
 use super::steps::Clocks;
 use super::{Action, Engine, Random, Schedule, Timer};
 use jiff::Timestamp;
@@ -35,6 +36,8 @@ impl Engine {
             pauses: snapshot.pauses.clone(),
             claims: HashMap::new(),
             weighing: HashSet::new(),
+            runs: Runs::default(),
+            cancelling: BTreeMap::new(),
             answering: HashMap::new(),
             next_batch: snapshot.next_batch,
             planning: None,
@@ -116,6 +119,7 @@ impl Engine {
         let coming: Vec<Arc<Intent>> = coming.into_iter().map(|open| open.intent).collect();
         let marks = engine.withdraw(&coming);
         engine.records.extend(marks.into_iter().map(Record::Marked));
+        engine.follow_again(snapshot.followed, now);
         for open in open {
             let nothing_left = snapshot.clean_stop || (!set_back && goes_on_at(&open) > lock_taken.wall);
             engine.take_back_up(&open, nothing_left, lock_taken, now);

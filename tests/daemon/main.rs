@@ -29,6 +29,7 @@ mod process;
 mod readme;
 mod reload;
 mod restart;
+mod runs;
 mod status;
 mod tally;
 mod token;

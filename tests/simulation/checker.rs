@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adf_cron::clock::Now;
-use adf_cron::config::Entry;
+use adf_cron::config::{Entry, OnDeadline};
 use adf_cron::engine::Schedule;
 use adf_cron::event::{Event, Level, Name};
 use adf_cron::ids::{EntryName, FiringId, Kind, Nominal, RunId};
@@ -177,6 +177,14 @@ impl Checker {
         }
     }
 
+    /// The engine cancels a run.
+    pub(crate) fn cancels(&mut self, intent: &Intent, run: RunId, service: &Service) {
+        let wanted = intent.policy.on_deadline == OnDeadline::Cancel && intent.policy.run_deadline.is_some();
+        if !wanted || !service.runs.contains_key(&run) {
+            self.fail(format!("run {run} of {} was cancelled, which nobody wants", intent.entry));
+        }
+    }
+
     /// The service has started a run.
     pub(crate) fn runs(&mut self, intent: &Intent, service: &Service) {
         self.counts.runs += 1;
@@ -234,6 +242,9 @@ impl Checker {
 
     pub(crate) fn announced(&mut self, event: &Event) {
         self.unsaid.remove(&key(event));
+        if event.name == Name::RunVanished && event.fields.reason.as_deref() == Some("absent") {
+            self.fail(format!("{}, but it is there", event.message));
+        }
         let fields = &event.fields;
         if let Some(firing) = fields.firing_id.as_deref().and_then(|id| FiringId::parse(id).ok()) {
             self.said.insert((event.name, firing));
@@ -313,6 +324,12 @@ impl Checker {
                             named(),
                             row.run_id
                         ));
+                    }
+                    let followed = row.intent.policy.follow;
+                    let over =
+                        matches!(row.run_status.as_deref(), Some("Succeeded" | "Cancelled" | "Vanished"));
+                    if row.following || followed != over {
+                        self.fail(format!("the run of {} was last {:?}", named(), row.run_status));
                     }
                     &[Name::RunCreated, Name::RunAdopted, Name::FiringSettled][..]
                 }

@@ -1,0 +1,3 @@
+//! Runs after their start: followed to their end, against the stand-in.
+
+mod follow;
