@@ -76,7 +76,7 @@ impl Tasks {
         self.set.spawn(async move {
             let _turn = looks.acquire().await;
             let passed = client.pass(&pass).await;
-            let _ = inputs.send(Input::Passed(pass.factory, Box::new(passed)));
+            let _ = inputs.send(Input::Passed(pass, Box::new(passed)));
         });
     }
 

@@ -8,7 +8,10 @@ use jiff::Timestamp;
 use super::look::{FoundRun, Look, Unanswered, classify_look, classify_page, query_body};
 use super::outcome::{Answer, TransportError, clean, refusal};
 use super::{AHEAD, API_VERSION, Client, LOOK_TIMEOUT, MOST_PAGES, SKEW, Target, factory_path};
-use crate::ids::{Factory, FiringId, RunId};
+use crate::ids::{Factory, FiringId, PipelineName, RunId};
+
+/// Data Factory keeps runs for 45 days (troubleshooting guide).
+const LONGEST: Duration = Duration::from_secs(45 * 86_400);
 
 /// What is to be found out about the runs of a factory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +22,8 @@ pub struct Pass {
     pub request_id: FiringId,
     /// All runs that were updated since this, less [`SKEW`], if that is wanted.
     pub since: Option<Timestamp>,
+    /// The runs of this pipeline that are not over, whoever started them, if those are wanted instead.
+    pub active_of: Option<PipelineName>,
     /// The runs that are asked for by their ids.
     pub one_by_one: Vec<RunId>,
 }
@@ -27,9 +32,19 @@ impl Pass {
     /// The window of its query, at `now` by this host's clock.
     #[must_use]
     pub fn window(&self, now: Timestamp) -> Option<(Timestamp, Timestamp)> {
-        let since = self.since?.min(now);
         let before = now.checked_add(AHEAD).unwrap_or(now);
+        if self.active_of.is_some() {
+            // Whoever runs for long was not updated for long.
+            return Some((now.checked_sub(LONGEST).unwrap_or(now), before));
+        }
+        let since = self.since?.min(now);
         Some((since.checked_sub(SKEW).unwrap_or(since), before))
+    }
+
+    /// The body of a page of its query.
+    #[must_use]
+    pub fn body(&self, window: (Timestamp, Timestamp), continuation: Option<&str>) -> String {
+        query_body(self.active_of.as_ref(), self.active_of.is_some(), window, continuation)
     }
 }
 
@@ -115,7 +130,7 @@ impl Client {
     async fn list(&self, pass: &Pass, window: (Timestamp, Timestamp), passed: &mut Passed) {
         let mut next = None;
         for _ in 0..MOST_PAGES {
-            let body = query_body(None, window, next.as_deref());
+            let body = pass.body(window, next.as_deref());
             let result = self.call(pass, &["queryPipelineRuns"], Some(body)).await;
             next = passed.page(&result, self.0.clock.now().wall);
             if next.is_none() {

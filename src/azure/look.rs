@@ -163,17 +163,22 @@ fn is_about_the_factory(code: Option<&str>) -> bool {
     )
 }
 
-/// The body of a query for the runs of one pipeline, or of all, that were updated in a window (azure.md: the window
-/// is required, times are UTC, the continuation token is sent back with the same body).
+/// The body of a query for the runs of one pipeline, or of all, that were updated in a window, with
+/// `only_active` without those that have ended (azure.md: the window is required, times are UTC, the continuation token is sent back with the same body).
 #[must_use]
 pub fn query_body(
     pipeline: Option<&PipelineName>,
+    only_active: bool,
     (after, before): (Timestamp, Timestamp),
     continuation: Option<&str>,
 ) -> String {
     let of =
         |name: &PipelineName| json!({ "operand": "PipelineName", "operator": "Equals", "values": [name] });
-    let filters: Vec<Value> = pipeline.map(of).into_iter().collect();
+    let mut filters: Vec<Value> = pipeline.map(of).into_iter().collect();
+    if only_active {
+        let values = ["Queued", "InProgress", "Canceling"];
+        filters.push(json!({ "operand": "Status", "operator": "In", "values": values }));
+    }
     let mut body = json!({
         "lastUpdatedAfter": after.to_string(),
         "lastUpdatedBefore": before.to_string(),
@@ -266,11 +271,12 @@ mod tests {
     fn the_query_names_its_window_and_the_pipeline() {
         let at = |text: &str| text.parse().unwrap();
         let window = (at("2026-11-24T01:20:00Z"), at("2026-11-24T02:30:00.5Z"));
-        let body = query_body(Some(&PipelineName::new("Copy Sales").unwrap()), window, Some("t"));
+        let body = query_body(Some(&PipelineName::new("Copy Sales").unwrap()), true, window, Some("t"));
         let body: Value = serde_json::from_str(&body).unwrap();
         assert_eq!(body["lastUpdatedAfter"], "2026-11-24T01:20:00Z");
         assert_eq!(body["lastUpdatedBefore"], "2026-11-24T02:30:00.5Z");
         assert_eq!(body["filters"][0]["values"][0], "Copy Sales");
+        assert_eq!(body["filters"][1]["values"][1], "InProgress");
         assert_eq!(body["continuationToken"], "t");
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::collect::{Collector, join};
 use super::problem::Found;
 use super::value::{Moment, duration_within};
-use super::{Missed, OnDeadline, OnUnknown, Policy, raw};
+use super::{Missed, OnDeadline, OnUnknown, Overlap, OverlapScope, Policy, raw};
 use crate::ids::{FactoryName, ResourceGroup, SubscriptionId};
 use crate::retry::RetryPolicy;
 use crate::schedule::{DstGap, DstOverlap, Zone};
@@ -46,6 +46,10 @@ pub(super) struct PolicyKeys {
     pub(super) follow: Option<bool>,
     pub(super) run_deadline: Option<Duration>,
     pub(super) on_deadline: Option<OnDeadline>,
+    pub(super) overlap: Option<Overlap>,
+    pub(super) overlap_scope: Option<OverlapScope>,
+    pub(super) max_queued: Option<u32>,
+    pub(super) max_active: Option<u32>,
 }
 
 impl PolicyKeys {
@@ -67,6 +71,10 @@ impl PolicyKeys {
             follow: self.follow.or(defaults.follow),
             run_deadline: self.run_deadline.or(defaults.run_deadline),
             on_deadline: self.on_deadline.or(defaults.on_deadline),
+            overlap: self.overlap.or(defaults.overlap),
+            overlap_scope: self.overlap_scope.or(defaults.overlap_scope),
+            max_queued: self.max_queued.or(defaults.max_queued),
+            max_active: self.max_active.or(defaults.max_active),
         }
     }
 
@@ -91,6 +99,10 @@ impl PolicyKeys {
             follow: self.follow.unwrap_or(shipped.follow),
             run_deadline: self.run_deadline,
             on_deadline: self.on_deadline.unwrap_or(shipped.on_deadline),
+            overlap: self.overlap.unwrap_or(shipped.overlap),
+            overlap_scope: self.overlap_scope.unwrap_or(shipped.overlap_scope),
+            max_queued: self.max_queued.unwrap_or(shipped.max_queued),
+            max_active: self.max_active,
         }
     }
 }
@@ -148,6 +160,12 @@ pub(super) fn keys(collector: &mut Collector<'_>, path: &str, raw: raw::Entry) -
     policy.on_unknown = collector.take(path, "on_unknown", raw.on_unknown);
     policy.follow = collector.take(path, "follow", raw.follow);
     policy.on_deadline = collector.take(path, "on_deadline", raw.on_deadline);
+    policy.overlap = collector.take(path, "overlap", raw.overlap);
+    policy.overlap_scope = collector.take(path, "overlap_scope", raw.overlap_scope);
+    policy.max_queued =
+        collector.read(path, "max_queued", raw.max_queued, |number| within(number, 1, 10_000));
+    policy.max_active =
+        collector.read(path, "max_active", raw.max_active, |number| within(number, 1, 10_000));
     retry_keys(collector, &join(path, "retry"), retry, &mut policy);
     Keys { policy, ..keys }
 }

@@ -388,19 +388,18 @@ pub(super) struct Entry {
     pub(super) run_deadline: Option<Field<String>>,
     /// When a run takes longer: alert or cancel. Default: alert.
     pub(super) on_deadline: Option<Field<super::OnDeadline>>,
+    /// While others are running: allow, skip, queue_one, queue_all or cancel_running. Default: allow.
+    pub(super) overlap: Option<Field<super::Overlap>>,
+    /// Which others: entry, or pipeline (whoever started them). Default: entry.
+    pub(super) overlap_scope: Option<Field<super::OverlapScope>>,
+    /// The most firings that wait, 1 to 10000. Default: 100.
+    pub(super) max_queued: Option<Field<u32>>,
+    /// How many may run at once, 1 to 10000. Default: 1, or without limit where overlap is allowed.
+    pub(super) max_active: Option<Field<u32>>,
 }
 
 impl Section for Entry {
-    const LATER: &'static [&'static str] = &[
-        "overlap",
-        "overlap_scope",
-        "max_queued",
-        "recovery",
-        "pause_after_failures",
-        "max_active",
-        "serialize",
-        "except",
-    ];
+    const LATER: &'static [&'static str] = &["recovery", "pause_after_failures", "serialize", "except"];
     const ELSEWHERE: &'static [(&'static str, &'static str)] = &[
         ("cron", "under `schedule:`"),
         ("every", "under `schedule:`"),

@@ -128,7 +128,7 @@ pipelines:
     schedule: 30 25 * * *
     timezone: Europe/Berln
     retrys: {}
-    overlap: skip
+    serialize: pipeline
 ",
     )
     .unwrap_err();
@@ -144,7 +144,7 @@ pipelines:
         ("s.yaml:12:15 pipelines[0].schedule", "hour"),
         ("s.yaml:13:15 pipelines[0].timezone", "did you mean 'Europe/Berlin'?"),
         ("s.yaml:14:5 pipelines[0].retrys", "unknown key `retrys`"),
-        ("s.yaml:15:5 pipelines[0].overlap", "does not carry it out yet"),
+        ("s.yaml:15:5 pipelines[0].serialize", "does not carry it out yet"),
     ];
     assert_eq!(lines.len(), wanted.len(), "{lines:#?}");
     for (line, (place, words)) in lines.iter().zip(wanted) {
@@ -363,6 +363,19 @@ fn a_run_can_only_have_a_deadline_if_it_is_followed() {
     assert_eq!((policy.follow, policy.on_deadline), (true, OnDeadline::Cancel));
     let problems = entry("run_deadline: 6h, follow: false").unwrap_err();
     assert!(problems.to_string().contains("must be true where there is a `run_deadline`"), "{problems}");
+}
+
+#[test]
+fn overlap_implies_that_runs_are_followed() {
+    let entry = |more: &str| {
+        let text = format!("{AZURE}pipelines:\n  - {{ name: a, pipeline: P, schedule: '@daily', {more} }}\n");
+        Arc::clone(&read(&text).unwrap().entries[0].policy)
+    };
+    let policy = entry("overlap: queue_one, overlap_scope: pipeline, max_queued: 7, follow: false");
+    assert_eq!((policy.overlap, policy.overlap_scope), (Overlap::QueueOne, OverlapScope::Pipeline));
+    assert_eq!((policy.max_queued, policy.max_active, policy.follows()), (7, None, true));
+    assert!(entry("max_active: 3, follow: false").follows());
+    assert!(!entry("overlap: allow, follow: false").follows());
 }
 
 #[test]

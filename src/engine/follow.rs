@@ -38,7 +38,7 @@ const CANCEL_AGAIN: Duration = Duration::from_secs(60);
 impl Engine {
     /// Follows the run of a firing from its acceptance on, if its entry wants that.
     pub(super) fn follow_run(&mut self, intent: &Arc<Intent>, run: RunId, since: Timestamp, accepted: Now) {
-        if self.only_requests || !intent.policy.follow {
+        if self.only_requests || !intent.policy.follows() {
             return;
         }
         let begun = Begun {
@@ -110,15 +110,42 @@ impl Engine {
             one_by_one.push(run.id);
             self.runs.ask_again(firing, now.boot + self.settings.heartbeat * PATIENCE);
         }
-        self.actions.push(Action::Follow(Box::new(Pass { factory, request_id, since, one_by_one })));
+        self.actions.push(Action::Follow(Box::new(Pass {
+            factory,
+            request_id,
+            since,
+            active_of: None,
+            one_by_one,
+        })));
     }
 
     /// A pass over a factory ended.
-    pub(super) fn passed(&mut self, factory: &Factory, passed: Passed, now: Now) {
+    pub(super) fn passed(&mut self, pass: &Pass, passed: Passed, now: Now) {
+        let look = self.lane_looks.remove(&pass.request_id);
+        if look.is_none() && !self.pass_ended(&pass.factory, &passed, now) {
+            return;
+        }
+        for run in &passed.runs {
+            if let Some(firing) = run.run_id.and_then(|id| self.runs.firing_of(id)) {
+                self.shown(firing, run, now);
+            }
+        }
+        for run in &passed.absent {
+            if let Some(firing) = self.runs.firing_of(*run) {
+                self.not_shown(firing, now);
+            }
+        }
+        if let Some((key, began)) = look {
+            self.lane_looked_at(&key, began, &passed, now);
+        }
+    }
+
+    /// When the next pass over a factory may begin, and what it must read; returns whether this one was expected.
+    fn pass_ended(&mut self, factory: &Factory, passed: &Passed, now: Now) -> bool {
         let key = factory.key();
         let period = self.settings.heartbeat * PERIOD;
-        let Some(watch) = self.runs.watch(&key) else { return };
-        let Some(since) = watch.under_way.take() else { return };
+        let Some(watch) = self.runs.watch(&key) else { return false };
+        let Some(since) = watch.under_way.take() else { return false };
         watch.next = now.boot + period.max(FOR_EACH_CALL * passed.calls);
         if let Some(unanswered) = &passed.unlisted {
             // What was not read is read the next time.
@@ -142,16 +169,7 @@ impl Engine {
             None if since.is_some() => watch.blocked = None,
             None => {}
         }
-        for run in &passed.runs {
-            if let Some(firing) = run.run_id.and_then(|id| self.runs.firing_of(id)) {
-                self.shown(firing, run, now);
-            }
-        }
-        for run in passed.absent {
-            if let Some(firing) = self.runs.firing_of(run) {
-                self.not_shown(firing, now);
-            }
-        }
+        true
     }
 
     /// The service shows a run.
@@ -187,6 +205,7 @@ impl Engine {
             ..RunProgress::new(firing)
         }));
         self.events.push(announce::finished(&run, found, duration_ms, self.studio));
+        self.make_room(&run.intent, now);
     }
 
     /// A factory that answers does not know a run by its id.
@@ -210,6 +229,7 @@ impl Engine {
             ..RunProgress::new(firing)
         }));
         self.events.push(announce::vanished(&run, reason));
+        self.make_room(&run.intent, now);
     }
 
     /// A run takes longer than its entry allows.
@@ -225,7 +245,7 @@ impl Engine {
     }
 
     /// Cancels what is to be cancelled, unless Data Factory asked for a pause of its bucket.
-    fn cancel_on(&mut self, now: Now) {
+    pub(super) fn cancel_on(&mut self, now: Now) {
         for (firing, next) in &mut self.cancelling {
             let Some(run) = self.runs.get(*firing).filter(|_| *next <= now.boot) else { continue };
             if self.ready.paused_until(&run.intent.factory.subscription, now.wall).is_none() {

@@ -20,6 +20,10 @@ pub(super) enum Phase {
     Committing(u64),
     /// It waits for its due time.
     Armed(Timestamp),
+    /// It waits at the gate for a look at what else is running.
+    AtGate,
+    /// It waits for room in its lane.
+    Queued,
     /// It may be sent as soon as there is room.
     Ready,
     /// An attempt is under way.
@@ -79,6 +83,8 @@ pub(super) struct Live {
     pub(super) first_sent: Option<Timestamp>,
     /// Whether a person asked for it: it does not pass the gate.
     pub(super) asked: bool,
+    /// Whether it has passed the late rules, and was queued.
+    pub(super) queued: bool,
     /// Whether a 401 already had its one refresh.
     pub(super) refreshed: bool,
     /// Since when the answer to an attempt is lost: the end of the last one of which that is true, on the boot
@@ -101,6 +107,7 @@ impl Live {
             started: None,
             first_sent: None,
             asked,
+            queued: false,
             refreshed: false,
             unknown_since: None,
             doubt: None,
@@ -143,7 +150,10 @@ impl Live {
             && !self.asked
             && self.attempts == 0
             && self.doubt.is_none()
-            && matches!(self.phase, Phase::Committing(_) | Phase::Armed(_) | Phase::Ready)
+            && matches!(
+                self.phase,
+                Phase::Committing(_) | Phase::Armed(_) | Phase::AtGate | Phase::Queued | Phase::Ready
+            )
     }
 
     /// Whether a call is under way, or whose run its answer named is being found out.
@@ -194,7 +204,7 @@ impl Live {
             },
             run_id: None,
             error_message: None,
-            follow: state == State::Accepted && self.intent.policy.follow,
+            follow: state == State::Accepted && self.intent.policy.follows(),
             at,
             attempt,
         }

@@ -111,7 +111,7 @@ impl Engine {
     }
 
     fn adopt(&mut self, firing: FiringId, run: RunId, status: &str, now: Now) {
-        let Some(live) = self.live.remove(&firing) else { return };
+        let Some(live) = self.take_out(firing) else { return };
         self.learn(&live.intent, run);
         self.claim(run, firing, Some(self.next_batch));
         let mut progress = live.progress(State::Accepted, None, now.wall, None);

@@ -13,11 +13,14 @@
 
 mod announce;
 mod follow;
+mod gate;
+mod lanes;
 mod live;
 mod look;
 mod matching;
 mod missed;
 mod outcome;
+mod overlap;
 mod plan;
 mod ready;
 mod reload;
@@ -41,9 +44,10 @@ use crate::azure::look::{Look, Searched};
 use crate::clock::Now;
 use crate::config::{Daemon, Entry};
 use crate::event::Event;
-use crate::ids::{EntryName, Factory, FiringId, RunId, SubscriptionId};
-use crate::ledger::{Batch, Intent, Mark, Pause, Reason, Record, Request};
+use crate::ids::{EntryName, FiringId, RunId, SubscriptionId};
+use crate::ledger::{Batch, Intent, Mark, Pause, Record, Request};
 
+use lanes::{Key, Lanes};
 use live::{Live, Phase};
 use plan::Plan;
 use ready::Ready;
@@ -86,7 +90,7 @@ pub enum Input {
     /// Which other firings own the runs that were asked about.
     Owned(FiringId, HashMap<RunId, FiringId>),
     /// A pass over the runs of a factory ended.
-    Passed(Factory, Box<Passed>),
+    Passed(Box<Pass>, Box<Passed>),
     /// A call that cancels the run of a firing ended.
     Cancelled(FiringId, Cancelled),
     /// There is a usable token again.
@@ -156,6 +160,10 @@ pub struct Engine {
     runs: Runs,
     /// The firings whose runs are to be cancelled, and when that is tried next, on the boot clock.
     cancelling: BTreeMap<FiringId, Duration>,
+    /// What must not run at once.
+    lanes: Lanes,
+    /// Looks at lanes that are under way, by their request id, and when they began on the boot clock.
+    lane_looks: HashMap<FiringId, (Key, Duration)>,
     /// Requests whose answers are on their way to the ledger, by batch, and the firings that they were about.
     answering: HashMap<u64, (String, Option<FiringId>)>,
     next_batch: u64,
@@ -213,13 +221,14 @@ impl Engine {
                 self.plan_ahead(now);
                 self.end_what_is_overdue(now);
                 self.follow_on(now);
+                self.lanes_on(now);
             }
             Input::Committed(batch, refused) => self.committed(batch, &refused, now),
             Input::Answered(firing, attempted) => self.answered(firing, *attempted, now),
             Input::Looked(firing, look) => self.looked(firing, *look, now),
             Input::Searched(firing, searched) => self.searched(firing, *searched, now),
             Input::Owned(firing, owners) => self.owned(firing, &owners, now),
-            Input::Passed(factory, passed) => self.passed(&factory, *passed, now),
+            Input::Passed(pass, passed) => self.passed(&pass, *passed, now),
             Input::Cancelled(firing, cancelled) => self.cancel_ended(firing, &cancelled, now),
             Input::TokenUsable => self.no_token_until = None,
             Input::Asked(requests) => self.asked(requests, now),
@@ -331,41 +340,6 @@ impl Engine {
         }
     }
 
-    /// The gate: decides whether a firing whose due time has come may start.
-    fn pass_gate(&mut self, firing: FiringId, now: Now) {
-        let Some(live) = self.live.get_mut(&firing) else { return };
-        let (intent, asked) = (Arc::clone(&live.intent), live.asked);
-        if !asked && (self.clocks.held_until().is_some() || now.wall < intent.due) {
-            // By a clock that is not believed nothing is late: it rings again when the hold is over. And one that was
-            // set back while the firing was looked for makes nothing early.
-            live.phase = Phase::Armed(intent.due);
-            return self.set_timer(intent.due, Timer::Firing(firing));
-        }
-        if !asked && self.is_paused(&intent) {
-            return self.skip_planned(&[intent], Reason::Paused, now.wall);
-        }
-        if asked || self.still_wanted(&intent, now.wall) {
-            if let Some(live) = self.live.get_mut(&firing) {
-                live.open_gate(now.wall);
-            }
-            self.make_ready(firing);
-        } else {
-            self.skip_planned(&[intent], Reason::Missed, now.wall);
-        }
-    }
-
-    /// Whether its entry was, or is, paused at its nominal time.
-    fn is_paused(&self, intent: &Intent) -> bool {
-        let pauses = self.pauses.get(&intent.entry);
-        pauses.is_some_and(|pauses| pauses.iter().any(|pause| pause.covers(intent.nominal)))
-    }
-
-    fn make_ready(&mut self, firing: FiringId) {
-        let Some(live) = self.live.get_mut(&firing) else { return };
-        live.phase = Phase::Ready;
-        self.ready.push(&live.intent);
-    }
-
     /// Sends as much as there is room for.
     fn pump(&mut self, now: Now) {
         if self.stopping
@@ -428,7 +402,7 @@ impl Engine {
             }
             if refused.contains(&firing) {
                 // The ledger already knows how this nominal time ended.
-                self.live.remove(&firing);
+                self.take_out(firing);
             } else {
                 self.arm(firing, now);
             }
@@ -469,7 +443,7 @@ impl Engine {
     fn withdraw(&mut self, intents: &[Arc<Intent>]) -> Vec<Mark> {
         let mut lowest: HashMap<_, i64> = HashMap::new();
         for intent in intents {
-            self.live.remove(&intent.firing_id);
+            self.take_out(intent.firing_id);
             self.records.push(Record::Withdrawn(intent.firing_id));
             let before = intent.nominal.as_second() - 1;
             lowest.entry(&intent.entry).and_modify(|mark| *mark = (*mark).min(before)).or_insert(before);

@@ -150,7 +150,7 @@ impl Engine {
             next_at: None,
             run_id: run,
             error_message: None,
-            follow: run.is_some() && known.intent.policy.follow,
+            follow: run.is_some() && known.intent.policy.follows(),
             at: now.wall,
             attempt: None,
         }));

@@ -1,14 +1,15 @@
 //! The runs that are followed, indexed by what they are asked about: their ids, their factories, and when each is
 //! to be asked for or is overdue. All times but those shown to people are on the clock that never steps. Pure.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::Intent;
-use crate::ids::{Factory, FiringId, RunId};
+use super::lanes::pipeline_key;
+use crate::ids::{EntryName, Factory, FiringId, RunId};
 
 /// A run asked for by its id is asked for again after so much of the time that it has been followed, in parts: a
 /// run of hours need not be asked for each minute.
@@ -61,6 +62,9 @@ pub(super) struct Runs {
     /// By `Factory::key`.
     watches: HashMap<String, Watch>,
     deadlines: BTreeSet<(Duration, FiringId)>,
+    by_entry: HashMap<EntryName, HashSet<FiringId>>,
+    /// By `pipeline_key`.
+    by_pipeline: HashMap<String, HashSet<FiringId>>,
 }
 
 /// A run to be followed from now on.
@@ -95,6 +99,8 @@ impl Runs {
         watch.due.insert((due, firing));
         self.deadlines.extend(begun.deadline.map(|at| (at, firing)));
         self.by_id.insert(begun.run, firing);
+        self.by_entry.entry(begun.intent.entry.clone()).or_default().insert(firing);
+        self.by_pipeline.entry(pipeline_key(&begun.intent)).or_default().insert(firing);
         let run = Run {
             id: begun.run,
             accepted_at: begun.accepted_at,
@@ -160,7 +166,30 @@ impl Runs {
         if let Some(watch) = self.watches.get_mut(&key) {
             watch.due.remove(&(run.due, firing));
         }
+        remove(&mut self.by_entry, &run.intent.entry, firing);
+        remove(&mut self.by_pipeline, &pipeline_key(&run.intent), firing);
         Some(run)
+    }
+
+    /// How many runs of an entry are not over.
+    pub(super) fn count_of(&self, entry: &EntryName) -> usize {
+        self.by_entry.get(entry).map_or(0, HashSet::len)
+    }
+
+    /// The firings of an entry whose runs are not over, in one order.
+    pub(super) fn of_entry(&self, entry: &EntryName) -> Vec<FiringId> {
+        sorted(self.by_entry.get(entry))
+    }
+
+    /// The same of a pipeline, by `pipeline_key`.
+    pub(super) fn of_pipeline(&self, pipeline: &str) -> Vec<FiringId> {
+        sorted(self.by_pipeline.get(pipeline))
+    }
+
+    /// The runs of a pipeline, by `pipeline_key`, that are not over.
+    pub(super) fn in_pipeline(&self, pipeline: &str) -> impl Iterator<Item = RunId> {
+        let firings = self.by_pipeline.get(pipeline).into_iter().flatten();
+        firings.filter_map(|firing| Some(self.runs.get(firing)?.id))
     }
 
     /// The next run that is overdue at `now` and was not before.
@@ -193,5 +222,24 @@ impl Runs {
     pub(super) fn stragglers(&self, key: &str, most: usize, now: Duration) -> Vec<FiringId> {
         let due = self.watches.get(key).into_iter().flat_map(|watch| &watch.due);
         due.take_while(|(at, _)| *at <= now).take(most).map(|(_, firing)| *firing).collect()
+    }
+}
+
+fn sorted(firings: Option<&HashSet<FiringId>>) -> Vec<FiringId> {
+    let mut firings: Vec<FiringId> = firings.into_iter().flatten().copied().collect();
+    firings.sort();
+    firings
+}
+
+fn remove<K: std::hash::Hash + Eq + Clone>(
+    index: &mut HashMap<K, HashSet<FiringId>>,
+    key: &K,
+    firing: FiringId,
+) {
+    if let Some(firings) = index.get_mut(key) {
+        firings.remove(&firing);
+        if firings.is_empty() {
+            index.remove(key);
+        }
     }
 }

@@ -14,12 +14,13 @@ use crate::config::tests::AZURE;
 use crate::event::Name;
 use crate::ids::Kind;
 use crate::ids::Nominal;
-use crate::ledger::{FollowedRun, Known, Snapshot, State};
+use crate::ledger::{FollowedRun, Known, Reason, Snapshot, State};
 
 mod attempts;
 mod clock;
 mod follow;
 mod outage;
+mod overlap;
 mod people;
 mod query;
 

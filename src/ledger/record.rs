@@ -146,6 +146,12 @@ words! {
         Changed = "changed",
         /// Its entry was paused.
         Paused = "paused",
+        /// Others of its entry or pipeline were still running.
+        Overlap = "overlap",
+        /// A newer one took its place in the queue.
+        Superseded = "superseded",
+        /// As many as may wait were waiting already.
+        QueueFull = "queue_full",
         /// The service refused it, and would again.
         Refused = "refused",
         /// All attempts that the policy allows were made.

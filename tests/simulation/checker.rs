@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adf_cron::clock::Now;
-use adf_cron::config::{Entry, OnDeadline};
+use adf_cron::config::{Entry, OnDeadline, Overlap, OverlapScope};
 use adf_cron::engine::Schedule;
 use adf_cron::event::{Event, Level, Name};
 use adf_cron::ids::{EntryName, FiringId, Kind, Nominal, RunId};
@@ -177,9 +177,39 @@ impl Checker {
         }
     }
 
+    /// Nothing starts beside more of its entry than may run at once.
+    pub(crate) fn overlaps(&mut self, intent: &Intent, ledger: &MemoryLedger, service: &Service, now: Now) {
+        let counts =
+            |intent: &Intent| intent.policy.is_gated() && intent.policy.overlap_scope == OverlapScope::Entry;
+        let Some(row) = ledger.rows.get(&intent.firing_id) else { return };
+        let asked = row.reopened_at.is_some() || intent.kind != Kind::Scheduled || row.attempts > 0;
+        // Where runs have ids of their own, one may have been taken for another entry's.
+        if asked || !counts(intent) || is_own(row) {
+            return;
+        }
+        let others = ledger.rows.values().filter(|other| {
+            other.intent.entry == intent.entry
+                && other.intent.firing_id != intent.firing_id
+                && other.state != State::Held
+                && counts(&other.intent)
+        });
+        let active = service.active(others.map(|other| other.intent.firing_id), now);
+        let limit = intent.policy.max_active.unwrap_or(1);
+        if active.len() >= usize::try_from(limit).unwrap() {
+            let Intent { entry, nominal, .. } = intent;
+            self.fail(format!("{entry} at {nominal} was sent beside {active:?}, with a limit of {limit}"));
+        }
+    }
+
     /// The engine cancels a run.
     pub(crate) fn cancels(&mut self, intent: &Intent, run: RunId, service: &Service) {
-        let wanted = intent.policy.on_deadline == OnDeadline::Cancel && intent.policy.run_deadline.is_some();
+        let makes_room = |entry: &Arc<Entry>| {
+            entry.policy.overlap == Overlap::CancelRunning
+                && (entry.name == intent.entry || entry.pipeline == intent.pipeline)
+        };
+        let wanted = (intent.policy.on_deadline == OnDeadline::Cancel
+            && intent.policy.run_deadline.is_some())
+            || self.versions.values().flat_map(|version| &version.entries).any(makes_room);
         if !wanted || !service.runs.contains_key(&run) {
             self.fail(format!("run {run} of {} was cancelled, which nobody wants", intent.entry));
         }
@@ -325,7 +355,7 @@ impl Checker {
                             row.run_id
                         ));
                     }
-                    let followed = row.intent.policy.follow;
+                    let followed = row.intent.policy.follows();
                     let over =
                         matches!(row.run_status.as_deref(), Some("Succeeded" | "Cancelled" | "Vanished"));
                     if row.following || followed != over {

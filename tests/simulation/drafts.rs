@@ -237,10 +237,14 @@ fn parameters(dice: &mut Dice) -> String {
 }
 
 /// What becomes of the runs: most schedules leave them alone, which keeps them quick.
-fn following(dice: &mut Dice, follows: bool) -> &'static str {
+fn following(dice: &mut Dice, follows: bool) -> String {
     if !follows {
-        return "follow: false";
+        return "follow: false".to_owned();
     }
+    let overlap = *dice.pick::<&str>(&["allow", "allow", "skip", "queue_one", "queue_all", "cancel_running"]);
+    let scope = *dice.pick::<&str>(&["entry", "entry", "pipeline"]);
+    let limit = *dice.pick::<&str>(&["", "", ", max_active: 2", ", max_active: 1, max_queued: 3"]);
+    let overlap = format!("overlap: {overlap}, overlap_scope: {scope}{limit}");
     let drawn: [&str; 5] = [
         "follow: false",
         "follow: true",
@@ -248,7 +252,7 @@ fn following(dice: &mut Dice, follows: bool) -> &'static str {
         "run_deadline: 20s, on_deadline: cancel",
         "run_deadline: 90s",
     ];
-    dice.pick::<&str>(&drawn)
+    format!("{}, {overlap}", dice.pick::<&str>(&drawn))
 }
 
 fn policy(dice: &mut Dice, follows: bool) -> String {

@@ -6,9 +6,10 @@ use adf_cron::azure::follow::{Cancelled, Pass, Passed, classify_cancel};
 use adf_cron::azure::outcome::Answer;
 use adf_cron::clock::Now;
 use adf_cron::engine::Input;
-use adf_cron::ids::{Factory, FiringId, RunId};
+use adf_cron::ids::{FiringId, RunId};
 
 use crate::network::{Network, Way};
+use crate::sabotage::Sabotage;
 use crate::wire::{Deed, Fate, Seen, refusal, seen};
 
 /// How long one of these calls may take.
@@ -71,12 +72,18 @@ impl Network {
             What::Pass(pass, asked) => {
                 let factory = pass.factory.name.as_str();
                 if let Some(window) = pass.window(asked.wall) {
-                    call.pages = self.service.updated(factory, window, now);
+                    call.pages = self.service.updated(factory, pass.active_of.as_ref(), window, now);
                 }
                 let show = |run: &RunId| self.service.show(factory, *run, now);
                 call.shown = pass.one_by_one.iter().map(show).collect();
             }
             What::Cancel(_, run) => call.whole = Some(self.service.cancel(*run, now)),
+        }
+        if self.sabotage == Some(Sabotage::AllOver) {
+            for answer in call.pages.iter_mut().chain(&mut call.shown) {
+                let text = String::from_utf8_lossy(&answer.body).replace("InProgress", "Succeeded");
+                answer.body = text.into_bytes();
+            }
         }
     }
 }
@@ -91,11 +98,10 @@ impl PassCall {
                 Input::Cancelled(firing, cancelled)
             }
             What::Pass(pass, _) => {
-                let factory: Factory = pass.factory.clone();
                 let mut passed = Passed::default();
                 let faulty = self.fate.seen != Seen::Truth || self.whole.is_some();
                 let mut pages = self.pages.into_iter().peekable();
-                if pass.since.is_some() {
+                if pass.window(now.wall).is_some() {
                     // What goes wrong goes wrong with the last page, and with the last run.
                     while let Some(page) = pages.next() {
                         let last = pages.peek().is_none();
@@ -110,7 +116,7 @@ impl PassCall {
                     let result = if faulty { seen(self.fate.seen, Some(shown), None) } else { Ok(shown) };
                     passed.one(*run, &result, now.wall);
                 }
-                Input::Passed(factory, Box::new(passed))
+                Input::Passed(Box::new(pass), Box::new(passed))
             }
         }
     }

@@ -69,7 +69,7 @@ pub(crate) struct Network {
     seed: u64,
     pub(crate) weather: Weather,
     pub(crate) service: Service,
-    sabotage: Option<Sabotage>,
+    pub(crate) sabotage: Option<Sabotage>,
     calls: HashMap<u64, Call>,
     pub(crate) last_call: u64,
     pub(crate) passes: HashMap<u64, PassCall>,

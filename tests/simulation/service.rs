@@ -7,7 +7,7 @@ use std::time::Duration;
 use adf_cron::azure::look::query_body;
 use adf_cron::azure::outcome::Answer;
 use adf_cron::clock::Now;
-use adf_cron::ids::{FiringId, RunId};
+use adf_cron::ids::{FiringId, PipelineName, RunId};
 use adf_cron::ledger::Intent;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -73,7 +73,7 @@ impl Run {
         }
     }
 
-    fn is_over(&self, now: Now) -> bool {
+    pub(crate) fn is_over(&self, now: Now) -> bool {
         self.cancelled.is_some() || now.boot - self.at.boot > LASTS
     }
 
@@ -208,12 +208,23 @@ impl Service {
         }
     }
 
-    /// The pages of `queryPipelineRuns` with all runs of a factory that were updated in a window.
-    pub(crate) fn updated(&self, factory: &str, window: (Timestamp, Timestamp), now: Now) -> Vec<Answer> {
+    /// The pages of `queryPipelineRuns` with all runs of a factory that were updated in a window, or those of a
+    /// pipeline that are not over.
+    pub(crate) fn updated(
+        &self,
+        factory: &str,
+        active_of: Option<&PipelineName>,
+        window: (Timestamp, Timestamp),
+        now: Now,
+    ) -> Vec<Answer> {
         let runs = self.runs_at.get(factory).into_iter().flatten().rev().map(|id| &self.runs[id]);
         let (after, before) = window;
+        let after = if active_of.is_some() { now.wall - LASTS - LASTS } else { after };
         let runs = runs.take_while(|run| run.at.wall + LASTS >= after);
+        let wanted =
+            |run: &&Run| active_of.is_none_or(|name| run.pipeline == name.as_str() && !run.is_over(now));
         let updated: Vec<&Run> = runs
+            .filter(wanted)
             .filter(|run| run.listed <= now.boot && (after..before).contains(&run.updated(now)))
             .collect();
         let pages = updated.len().div_ceil(FOLLOWED_PAGE).max(1);
@@ -266,7 +277,7 @@ impl Service {
     pub(crate) fn pages(&self, intent: &Intent, window: (Timestamp, Timestamp), now: Now) -> Vec<Answer> {
         let (mut pages, mut next): (Vec<Answer>, Option<String>) = (Vec::new(), None);
         loop {
-            let body = query_body(Some(&intent.pipeline), window, next.as_deref());
+            let body = query_body(Some(&intent.pipeline), false, window, next.as_deref());
             let page = self.query(intent.factory.name.as_str(), &body, now);
             let shown: Value = serde_json::from_slice(&page.body).unwrap();
             pages.push(page);
@@ -275,6 +286,12 @@ impl Service {
                 None => return pages,
             }
         }
+    }
+
+    /// The runs of these firings that are not over.
+    pub(crate) fn active(&self, firings: impl Iterator<Item = FiringId>, now: Now) -> Vec<RunId> {
+        let runs = firings.flat_map(|firing| self.of(firing));
+        runs.filter(|run| !self.runs[*run].is_over(now)).copied().collect()
     }
 
     /// The runs of a firing.

@@ -19,8 +19,8 @@ fn refused() -> Unanswered {
 impl Bench {
     /// Ends the pass that began last.
     fn passed(&mut self, passed: Passed) {
-        let factory = self.passes.last().unwrap().factory.clone();
-        self.tell(Input::Passed(factory, Box::new(passed)));
+        let pass = self.passes.last().unwrap().clone();
+        self.tell(Input::Passed(Box::new(pass), Box::new(passed)));
     }
 
     fn shows(&mut self, runs: Vec<FoundRun>) {

@@ -1,13 +1,17 @@
 //! The runs of accepted firings in the SQLite ledger: how they go on, and which are followed.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
+use jiff::Timestamp;
+
+use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Sqlite};
 
 use super::SqliteLedger;
 use super::read::{column, get, intent, optional_time, time};
 use super::write::{Result, Writer};
-use crate::ids::{FiringId, RunId};
+use crate::ids::{FiringId, Nominal, RunId};
 use crate::ledger::{FollowedRun, LedgerError, RunProgress};
 
 impl Writer<'_> {
@@ -43,21 +47,47 @@ impl Writer<'_> {
 }
 
 impl SqliteLedger {
+    /// How long the longest run of each entry took that ended by itself, of firings since `since`.
+    ///
+    /// # Errors
+    /// [`LedgerError::Database`], [`LedgerError::Unreadable`].
+    pub async fn longest_runs(
+        &mut self,
+        since: Timestamp,
+    ) -> std::result::Result<HashMap<String, Duration>, LedgerError> {
+        let rows = sqlx::query(
+            "SELECT entry, MAX(finished_at - accepted_at) AS longest FROM firing WHERE nominal >= ? \
+             AND state = 'accepted' AND run_status IN ('Succeeded', 'Failed') GROUP BY entry",
+        )
+        .bind(Nominal::at_or_before(since).as_second())
+        .fetch_all(&mut self.connection)
+        .await
+        .map_err(|source| self.failed(source))?;
+        let read = |row: &SqliteRow| {
+            // By two clocks a short run may end before it began.
+            let longest: i64 = get(row, "longest")?;
+            Ok((get(row, "entry")?, Duration::from_millis(u64::try_from(longest).unwrap_or_default())))
+        };
+        rows.iter().map(read).collect()
+    }
+
     /// The accepted firings whose runs are followed.
     pub(super) async fn followed(&mut self) -> std::result::Result<Vec<FollowedRun>, LedgerError> {
-        let mut followed = Vec::new();
         // The words of the index, so that it is used.
-        for row in self.rows("SELECT * FROM firing WHERE following = 1 ORDER BY due").await? {
-            let intent = intent(&row)?;
-            followed.push(FollowedRun {
-                run_id: column(&row, "run_id", RunId::parse)?,
-                status: get(&row, "run_status")?,
-                since: optional_time(&row, "first_sent_at")?.unwrap_or_else(|| intent.sent_since()),
-                accepted_at: time(&row, "accepted_at")?,
-                overdue: optional_time(&row, "overdue_at")?.is_some(),
-                intent: intent.into(),
-            });
-        }
-        Ok(followed)
+        let rows = self.rows("SELECT * FROM firing WHERE following = 1 ORDER BY due").await?;
+        // One that cannot be read must not keep the others from being started: it is not followed.
+        Ok(rows.iter().filter_map(|row| followed(row).ok()).collect())
     }
+}
+
+fn followed(row: &SqliteRow) -> std::result::Result<FollowedRun, LedgerError> {
+    let intent = intent(row)?;
+    Ok(FollowedRun {
+        run_id: column(row, "run_id", RunId::parse)?,
+        status: get(row, "run_status")?,
+        since: optional_time(row, "first_sent_at")?.unwrap_or_else(|| intent.sent_since()),
+        accepted_at: time(row, "accepted_at")?,
+        overdue: optional_time(row, "overdue_at")?.is_some(),
+        intent: intent.into(),
+    })
 }
