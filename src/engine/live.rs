@@ -55,12 +55,22 @@ pub(super) struct Doubt {
     pub(super) looked_at: Duration,
     /// Whether a person wants it sent: one look, and no waiting.
     pub(super) asked: bool,
+    /// Whether it was sent by a clock that was set back before this process began: when that was is not known.
+    pub(super) misdated: bool,
 }
 
 impl Doubt {
     /// An attempt was sent, at the latest at this instant on the boot clock, and its answer is lost.
     pub(super) fn since(since: Duration) -> Self {
-        Self { since, sent: true, blocked_since: None, rejection: None, looked_at: since, asked: false }
+        Self {
+            since,
+            sent: true,
+            blocked_since: None,
+            rejection: None,
+            looked_at: since,
+            asked: false,
+            misdated: false,
+        }
     }
 }
 

@@ -93,6 +93,9 @@ impl Engine {
             Look::Absent if self.learned.get(&live.intent.factory.key()) == Some(&true) => {
                 self.absent(firing, now);
             }
+            Look::Absent if live.doubt.as_ref().is_some_and(|doubt| doubt.misdated) => {
+                self.hold(firing, Reason::ClockSetBack, None, now.wall);
+            }
             Look::Absent => {
                 live.phase = Phase::Searching;
                 self.actions.push(Action::Search(Arc::clone(&live.intent), live.sent_since()));

@@ -38,7 +38,7 @@ use crate::azure::look::{Look, Searched};
 use crate::clock::Now;
 use crate::config::{Daemon, Entry};
 use crate::event::Event;
-use crate::ids::{EntryName, FiringId, RunId, SubscriptionId};
+use crate::ids::{EntryName, FiringId, Kind, Nominal, RunId, SubscriptionId};
 use crate::ledger::{Batch, Intent, Mark, Pause, Reason, Record, Request};
 
 use live::{Live, Phase};
@@ -320,7 +320,10 @@ impl Engine {
             // By a clock that is not believed nothing is late: it rings again when the hold is over. And one that was
             // set back while the firing was looked for makes nothing early.
             live.phase = Phase::Armed(intent.due);
-            return self.set_timer(intent.due, Timer::Firing(firing));
+            return match self.no_longer_named(&intent, now.wall) {
+                Some(reason) => self.skip_planned(&[intent], reason, now.wall),
+                None => self.set_timer(intent.due, Timer::Firing(firing)),
+            };
         }
         if !asked && self.is_paused(&intent) {
             return self.skip_planned(&[intent], Reason::Paused, now.wall);
@@ -333,6 +336,18 @@ impl Engine {
         } else {
             self.skip_planned(&[intent], Reason::Missed, now.wall);
         }
+    }
+
+    /// Why the schedule in force does not name a firing that is to come: an edit while it was looked for could not
+    /// take it back.
+    fn no_longer_named(&self, intent: &Intent, now: Timestamp) -> Option<Reason> {
+        if intent.kind != Kind::Scheduled || intent.nominal <= Nominal::at_or_before(now) {
+            return None;
+        }
+        if self.plan.names(intent) {
+            return None;
+        }
+        Some(if self.plan.slots.contains_key(&intent.entry) { Reason::Changed } else { Reason::Removed })
     }
 
     /// Whether its entry was, or is, paused at its nominal time.
@@ -456,8 +471,7 @@ impl Engine {
             lowest.entry(&intent.entry).and_modify(|mark| *mark = (*mark).min(before)).or_insert(before);
         }
         let lowered = lowest.into_iter().filter_map(|(entry, second)| {
-            self.plan
-                .lower(&Mark { entry: entry.clone(), nominal: crate::ids::Nominal::from_second(second)? })
+            self.plan.lower(&Mark { entry: entry.clone(), nominal: Nominal::from_second(second)? })
         });
         lowered.collect()
     }

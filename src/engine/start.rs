@@ -150,7 +150,8 @@ impl Engine {
         let unknown = open.state == State::Unknown;
         let reopened = open.reopened_at.is_some();
         if unknown || may_have_left {
-            live.doubt = Some(Doubt { sent: unknown, ..Doubt::since(lock_taken.boot) });
+            let misdated = live.sent_since() > Self::later(lock_taken.wall, self.settings.horizon);
+            live.doubt = Some(Doubt { sent: unknown, misdated, ..Doubt::since(lock_taken.boot) });
         } else if reopened {
             // It may be one that was held: what a person wants sent is looked for once more before.
             live.doubt = Some(Doubt { asked: true, ..Doubt::since(lock_taken.boot) });

@@ -220,3 +220,14 @@ fn a_crash_before_any_answer_showed_how_the_factory_names_runs_is_searched_for()
     bench.state(firing);
     assert_eq!(bench.state(firing), Some((State::Accepted, None)), "an empty body fits any parameters");
 }
+
+#[test]
+fn what_may_have_been_sent_by_a_clock_that_was_set_back_over_a_crash_is_for_a_person() {
+    let sent = [("2026-11-24T12:00:00Z", State::Unknown, None)];
+    let own_ids = Snapshot { learned: HashMap::new(), ..attempts::remembered(ONE, &sent, false) };
+    let mut bench = Bench::after("2026-11-24T11:40:00Z", ONE, own_ids);
+    bench.pass(1);
+    bench.tell(Input::Looked(bench.looks[0], Box::new(Look::Absent)));
+    assert!(bench.searches.is_empty(), "no window of time is sure to hold its run");
+    assert_eq!(bench.state(bench.looks[0]), Some((State::Held, Some(Reason::ClockSetBack))));
+}
