@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::Attempted;
 use super::matching::{Fit, fit};
+use super::search::Aim;
 use crate::azure::look::FoundRun;
 use crate::azure::outcome::Refusal;
 use crate::ids::{FiringId, Kind, RunId};
@@ -174,8 +175,12 @@ impl Live {
     /// Whether it is sent to the same pipeline as the other.
     pub(super) fn aims_as(&self, other: &Self) -> bool {
         let (a, b) = (&self.intent, &other.intent);
-        a.pipeline.as_str().to_lowercase() == b.pipeline.as_str().to_lowercase()
-            && a.factory.key() == b.factory.key()
+        (a.pipeline == b.pipeline && a.factory == b.factory) || self.aim() == other.aim()
+    }
+
+    /// The factory and the pipeline that it is sent to.
+    pub(super) fn aim(&self) -> Aim {
+        (self.intent.factory.key(), self.intent.pipeline.as_str().to_lowercase())
     }
 
     /// Whether an attempt may have left this host of which the ledger says nothing.

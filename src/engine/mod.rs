@@ -21,6 +21,7 @@ mod plan;
 mod ready;
 mod reload;
 mod requests;
+mod search;
 mod start;
 mod steps;
 
@@ -44,6 +45,7 @@ use crate::ledger::{Batch, Intent, Mark, Pause, Reason, Record, Request};
 use live::{Live, Phase};
 use plan::Plan;
 use ready::Ready;
+use search::Searches;
 use steps::Clocks;
 
 /// A schedule that is, or is about to be, in force.
@@ -138,6 +140,7 @@ pub struct Engine {
     pauses: HashMap<EntryName, Vec<Pause>>,
     /// Runs whose owner the ledger does not know yet, with the batch that tells it, if there is one.
     claims: HashMap<RunId, (FiringId, Option<u64>)>,
+    searches: Searches,
     /// Firings that wait for calls under way before they judge the runs that were found.
     weighing: HashSet<FiringId>,
     /// Requests whose answers are on their way to the ledger, by batch, and the firings that they were about.
@@ -200,7 +203,7 @@ impl Engine {
             Input::Committed(batch, refused) => self.committed(batch, &refused, now),
             Input::Answered(firing, attempted) => self.answered(firing, *attempted, now),
             Input::Looked(firing, look) => self.looked(firing, *look, now),
-            Input::Searched(firing, searched) => self.searched(firing, *searched, now),
+            Input::Searched(firing, searched) => self.searched(firing, &searched, now),
             Input::Owned(firing, owners) => self.owned(firing, &owners, now),
             Input::TokenUsable => self.no_token_until = None,
             Input::Asked(requests) => self.asked(requests, now),

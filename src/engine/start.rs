@@ -7,6 +7,7 @@ use super::live::{Doubt, Live, Phase};
 use super::plan::Plan;
 use super::ready::Ready;
 use super::reload::Changes;
+use super::search::Searches;
 use super::steps::Clocks;
 use super::{Action, Engine, Random, Schedule, Timer};
 use jiff::Timestamp;
@@ -34,6 +35,7 @@ impl Engine {
             held: snapshot.held.iter().map(held).collect(),
             pauses: snapshot.pauses.clone(),
             claims: HashMap::new(),
+            searches: Searches::default(),
             weighing: HashSet::new(),
             answering: HashMap::new(),
             next_batch: snapshot.next_batch,
