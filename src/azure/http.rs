@@ -172,6 +172,7 @@ async fn send(request: reqwest::RequestBuilder, timeout: Duration) -> Result<Ans
             status: response.status().as_u16(),
             request_id: header("x-ms-request-id"),
             correlation_id: header("x-ms-correlation-request-id"),
+            date: header("date"),
             retry_after: header("retry-after"),
             retry_after_ms: header("retry-after-ms").or_else(|| header("x-ms-retry-after-ms")),
             body: Vec::new(),

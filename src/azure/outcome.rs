@@ -22,6 +22,8 @@ pub struct Answer {
     pub request_id: Option<String>,
     /// `x-ms-correlation-request-id`.
     pub correlation_id: Option<String>,
+    /// `Date`, as it stands.
+    pub date: Option<String>,
     /// `Retry-After`, as it stands.
     pub retry_after: Option<String>,
     /// `retry-after-ms` or `x-ms-retry-after-ms`, as it stands.

@@ -5,15 +5,18 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::lanes::{Key, pipeline_key};
+use jiff::Timestamp;
+
+use super::lanes::Key;
 use super::live::{Live, Phase};
 use super::overlap::{Verdict, decide, limit};
+use super::search::aim;
 use super::{Action, Engine, Timer};
 use crate::azure::follow::{Pass, Passed};
 use crate::azure::look::is_over;
 use crate::clock::Now;
 use crate::config::OverlapScope;
-use crate::ids::{FiringId, RunId};
+use crate::ids::{FiringId, Kind, Nominal, RunId};
 use crate::ledger::{Intent, Reason, Record, State};
 
 /// How old the state may be by which a firing is judged.
@@ -34,7 +37,10 @@ impl Engine {
             // By a clock that is not believed nothing is late: it rings again when the hold is over. And one that was
             // set back while the firing was looked for makes nothing early.
             live.phase = Phase::Armed(intent.due);
-            return self.set_timer(intent.due, Timer::Firing(firing));
+            return match self.no_longer_named(&intent, now.wall) {
+                Some(reason) => self.skip_planned(&[intent], reason, now.wall),
+                None => self.set_timer(intent.due, Timer::Firing(firing)),
+            };
         }
         if asked {
             return self.open_gate(firing, now);
@@ -46,6 +52,18 @@ impl Engine {
             return self.skip_planned(&[intent], Reason::Missed, now.wall);
         }
         if intent.policy.is_gated() { self.approach(&intent, now) } else { self.open_gate(firing, now) }
+    }
+
+    /// Why the schedule in force does not name a firing that is to come: an edit while it was looked for could not
+    /// take it back.
+    fn no_longer_named(&self, intent: &Intent, now: Timestamp) -> Option<Reason> {
+        if intent.kind != Kind::Scheduled || intent.nominal <= Nominal::at_or_before(now) {
+            return None;
+        }
+        if self.plan.names(intent) {
+            return None;
+        }
+        Some(if self.plan.slots.contains_key(&intent.entry) { Reason::Changed } else { Reason::Removed })
     }
 
     /// Whether its entry was, or is, paused at its nominal time.
@@ -87,7 +105,7 @@ impl Engine {
             OverlapScope::Pipeline => true,
         };
         if is_fresh || !may_change {
-            return self.judge(intent, now);
+            return self.decide_about(intent, now);
         }
         self.lanes.lane(intent).at_gate.insert((intent.due, intent.firing_id));
         if let Some(live) = self.live.get_mut(&intent.firing_id) {
@@ -114,19 +132,19 @@ impl Engine {
                 runs.len().max(usize::from(unread.is_some()))
             }
         };
-        let may_run = |(intent, since): &&(Arc<Intent>, jiff::Timestamp)| {
+        let may_run = |(intent, since): &&(Arc<Intent>, Timestamp)| {
             intent.firing_id != but.firing_id
                 && Self::later(*since, UNKNOWN) > now.wall
                 && match key {
                     Key::Entry(entry) => intent.entry == *entry,
-                    Key::Pipeline(pipeline) => pipeline_key(intent) == *pipeline,
+                    Key::Pipeline(pipeline) => aim(intent) == *pipeline,
                 }
         };
         runs + lane.busy_beside(but.firing_id) + self.held.values().filter(may_run).count()
     }
 
     /// Decides about a firing by what is known of its lane.
-    fn judge(&mut self, intent: &Arc<Intent>, now: Now) {
+    fn decide_about(&mut self, intent: &Arc<Intent>, now: Now) {
         let key = Key::of(intent);
         let active = self.active(&key, intent, now);
         let lane = self.lanes.lane(intent);
@@ -202,7 +220,7 @@ impl Engine {
     /// A run of this firing is over: there may be room in its lanes.
     pub(super) fn make_room(&mut self, intent: &Intent, now: Now) {
         self.release(&Key::Entry(intent.entry.clone()), now);
-        self.release(&Key::Pipeline(pipeline_key(intent)), now);
+        self.release(&Key::Pipeline(aim(intent)), now);
     }
 
     /// Looks at what is running in a lane, if that may be done now.
@@ -251,7 +269,7 @@ impl Engine {
             // By what was known last, if nothing more is to be had in time.
             let waits_until = Self::later(intent.due, intent.policy.late_after);
             if unanswered.is_none() || waits_until <= now.wall {
-                self.judge(&intent, now);
+                self.decide_about(&intent, now);
             }
         }
     }

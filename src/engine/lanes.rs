@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Intent;
+use super::search::{Aim, aim};
 use crate::config::OverlapScope;
 use crate::ids::{EntryName, FiringId, RunId};
 
@@ -15,13 +16,7 @@ use crate::ids::{EntryName, FiringId, RunId};
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Key {
     Entry(EntryName),
-    /// By `pipeline_key`.
-    Pipeline(String),
-}
-
-/// One spelling for a pipeline of a factory: Azure ignores case.
-pub(super) fn pipeline_key(intent: &Intent) -> String {
-    format!("{}\n{}", intent.factory.key(), intent.pipeline.as_str().to_lowercase())
+    Pipeline(Aim),
 }
 
 impl Key {
@@ -29,7 +24,7 @@ impl Key {
     pub(super) fn of(intent: &Intent) -> Self {
         match intent.policy.overlap_scope {
             OverlapScope::Entry => Self::Entry(intent.entry.clone()),
-            OverlapScope::Pipeline => Self::Pipeline(pipeline_key(intent)),
+            OverlapScope::Pipeline => Self::Pipeline(aim(intent)),
         }
     }
 }

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::Attempted;
 use super::matching::{Fit, fit};
+use super::search::{Aim, aim};
 use crate::azure::look::FoundRun;
 use crate::azure::outcome::Refusal;
 use crate::ids::{FiringId, Kind, RunId};
@@ -59,12 +60,22 @@ pub(super) struct Doubt {
     pub(super) looked_at: Duration,
     /// Whether a person wants it sent: one look, and no waiting.
     pub(super) asked: bool,
+    /// Whether it was sent by a clock that was set back before this process began: when that was is not known.
+    pub(super) misdated: bool,
 }
 
 impl Doubt {
     /// An attempt was sent, at the latest at this instant on the boot clock, and its answer is lost.
     pub(super) fn since(since: Duration) -> Self {
-        Self { since, sent: true, blocked_since: None, rejection: None, looked_at: since, asked: false }
+        Self {
+            since,
+            sent: true,
+            blocked_since: None,
+            rejection: None,
+            looked_at: since,
+            asked: false,
+            misdated: false,
+        }
     }
 }
 
@@ -174,8 +185,12 @@ impl Live {
     /// Whether it is sent to the same pipeline as the other.
     pub(super) fn aims_as(&self, other: &Self) -> bool {
         let (a, b) = (&self.intent, &other.intent);
-        a.pipeline.as_str().to_lowercase() == b.pipeline.as_str().to_lowercase()
-            && a.factory.key() == b.factory.key()
+        (a.pipeline == b.pipeline && a.factory == b.factory) || self.aim() == other.aim()
+    }
+
+    /// The factory and the pipeline that it is sent to.
+    pub(super) fn aim(&self) -> Aim {
+        aim(&self.intent)
     }
 
     /// Whether an attempt may have left this host of which the ledger says nothing.

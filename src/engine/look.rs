@@ -16,7 +16,7 @@ use std::time::Duration;
 use super::live::{Doubt, Phase};
 use super::matching::{Finding, Fit, decide, fit};
 use super::{Action, Attempted, Engine, Live, Timer, announce, milliseconds};
-use crate::azure::look::{FoundRun, Look, Searched, Unanswered};
+use crate::azure::look::{FoundRun, Look, Unanswered};
 use crate::azure::outcome::Refusal;
 use crate::clock::Now;
 use crate::config::OnUnknown;
@@ -93,10 +93,10 @@ impl Engine {
             Look::Absent if self.learned.get(&live.intent.factory.key()) == Some(&true) => {
                 self.absent(firing, now);
             }
-            Look::Absent => {
-                live.phase = Phase::Searching;
-                self.actions.push(Action::Search(Arc::clone(&live.intent), live.sent_since()));
+            Look::Absent if live.doubt.as_ref().is_some_and(|doubt| doubt.misdated) => {
+                self.hold(firing, Reason::ClockSetBack, None, now.wall);
             }
+            Look::Absent => self.search(firing),
             Look::NoAnswer(unanswered) => self.no_answer(firing, &unanswered, now),
         }
     }
@@ -121,17 +121,10 @@ impl Engine {
         self.events.push(announce::adopted(&live, run, status, self.studio));
     }
 
-    /// A search for the pipeline's runs ended.
-    pub(super) fn searched(&mut self, firing: FiringId, searched: Searched, now: Now) {
+    /// A search showed these runs of the pipeline.
+    pub(super) fn judge(&mut self, firing: FiringId, runs: &[FoundRun], now: Now) {
         let Some(live) = self.live.get(&firing) else { return };
-        if live.phase != Phase::Searching {
-            return;
-        }
-        let runs = match searched {
-            Searched::Runs(runs) => runs,
-            Searched::NoAnswer(unanswered) => return self.no_answer(firing, &unanswered, now),
-        };
-        let fitting: Vec<FoundRun> = runs.into_iter().filter(|run| live.fits(run) != Fit::No).collect();
+        let fitting: Vec<FoundRun> = runs.iter().filter(|run| live.fits(run) != Fit::No).cloned().collect();
         if fitting.is_empty() {
             return self.absent(firing, now);
         }
@@ -253,7 +246,7 @@ impl Engine {
         }
     }
 
-    fn no_answer(&mut self, firing: FiringId, unanswered: &Unanswered, now: Now) {
+    pub(super) fn no_answer(&mut self, firing: FiringId, unanswered: &Unanswered, now: Now) {
         let spread =
             Duration::from_millis((self.random)() % u64::try_from(LOOK_AGAIN.as_millis()).unwrap_or(1));
         let Some(live) = self.live.get_mut(&firing) else { return };

@@ -26,6 +26,7 @@ mod ready;
 mod reload;
 mod requests;
 mod runs;
+mod search;
 mod start;
 mod steps;
 
@@ -44,7 +45,7 @@ use crate::azure::look::{Look, Searched};
 use crate::clock::Now;
 use crate::config::{Daemon, Entry};
 use crate::event::Event;
-use crate::ids::{EntryName, FiringId, RunId, SubscriptionId};
+use crate::ids::{EntryName, FiringId, Nominal, RunId, SubscriptionId};
 use crate::ledger::{Batch, Intent, Mark, Pause, Record, Request};
 
 use lanes::{Key, Lanes};
@@ -52,6 +53,7 @@ use live::{Live, Phase};
 use plan::Plan;
 use ready::Ready;
 use runs::Runs;
+use search::Searches;
 use steps::Clocks;
 
 /// A schedule that is, or is about to be, in force.
@@ -154,6 +156,7 @@ pub struct Engine {
     pauses: HashMap<EntryName, Vec<Pause>>,
     /// Runs whose owner the ledger does not know yet, with the batch that tells it, if there is one.
     claims: HashMap<RunId, (FiringId, Option<u64>)>,
+    searches: Searches,
     /// Firings that wait for calls under way before they judge the runs that were found.
     weighing: HashSet<FiringId>,
     /// The runs that are followed to their end.
@@ -226,7 +229,7 @@ impl Engine {
             Input::Committed(batch, refused) => self.committed(batch, &refused, now),
             Input::Answered(firing, attempted) => self.answered(firing, *attempted, now),
             Input::Looked(firing, look) => self.looked(firing, *look, now),
-            Input::Searched(firing, searched) => self.searched(firing, *searched, now),
+            Input::Searched(firing, searched) => self.searched(firing, &searched, now),
             Input::Owned(firing, owners) => self.owned(firing, &owners, now),
             Input::Passed(pass, passed) => self.passed(&pass, *passed, now),
             Input::Cancelled(firing, cancelled) => self.cancel_ended(firing, &cancelled, now),
@@ -449,8 +452,7 @@ impl Engine {
             lowest.entry(&intent.entry).and_modify(|mark| *mark = (*mark).min(before)).or_insert(before);
         }
         let lowered = lowest.into_iter().filter_map(|(entry, second)| {
-            self.plan
-                .lower(&Mark { entry: entry.clone(), nominal: crate::ids::Nominal::from_second(second)? })
+            self.plan.lower(&Mark { entry: entry.clone(), nominal: Nominal::from_second(second)? })
         });
         lowered.collect()
     }

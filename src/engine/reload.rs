@@ -39,9 +39,7 @@ impl Changes {
         }
         self.anew.contains(name).then_some(Reason::Changed)
     }
-}
 
-impl Changes {
     /// Compares the enabled entries with what was in force: `known` gives an entry's mark and calendar, `slots`
     /// what else is known of it.
     pub(super) fn between(

@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Intent;
-use super::lanes::pipeline_key;
+use super::search::{Aim, aim};
 use crate::ids::{EntryName, Factory, FiringId, RunId};
 
 /// A run asked for by its id is asked for again after so much of the time that it has been followed, in parts: a
@@ -63,8 +63,7 @@ pub(super) struct Runs {
     watches: HashMap<String, Watch>,
     deadlines: BTreeSet<(Duration, FiringId)>,
     by_entry: HashMap<EntryName, HashSet<FiringId>>,
-    /// By `pipeline_key`.
-    by_pipeline: HashMap<String, HashSet<FiringId>>,
+    by_pipeline: HashMap<Aim, HashSet<FiringId>>,
 }
 
 /// A run to be followed from now on.
@@ -100,7 +99,7 @@ impl Runs {
         self.deadlines.extend(begun.deadline.map(|at| (at, firing)));
         self.by_id.insert(begun.run, firing);
         self.by_entry.entry(begun.intent.entry.clone()).or_default().insert(firing);
-        self.by_pipeline.entry(pipeline_key(&begun.intent)).or_default().insert(firing);
+        self.by_pipeline.entry(aim(&begun.intent)).or_default().insert(firing);
         let run = Run {
             id: begun.run,
             accepted_at: begun.accepted_at,
@@ -167,7 +166,7 @@ impl Runs {
             watch.due.remove(&(run.due, firing));
         }
         remove(&mut self.by_entry, &run.intent.entry, firing);
-        remove(&mut self.by_pipeline, &pipeline_key(&run.intent), firing);
+        remove(&mut self.by_pipeline, &aim(&run.intent), firing);
         Some(run)
     }
 
@@ -181,13 +180,13 @@ impl Runs {
         sorted(self.by_entry.get(entry))
     }
 
-    /// The same of a pipeline, by `pipeline_key`.
-    pub(super) fn of_pipeline(&self, pipeline: &str) -> Vec<FiringId> {
+    /// The same of a pipeline.
+    pub(super) fn of_pipeline(&self, pipeline: &Aim) -> Vec<FiringId> {
         sorted(self.by_pipeline.get(pipeline))
     }
 
-    /// The runs of a pipeline, by `pipeline_key`, that are not over.
-    pub(super) fn in_pipeline(&self, pipeline: &str) -> impl Iterator<Item = RunId> {
+    /// The runs of a pipeline, that are not over.
+    pub(super) fn in_pipeline(&self, pipeline: &Aim) -> impl Iterator<Item = RunId> {
         let firings = self.by_pipeline.get(pipeline).into_iter().flatten();
         firings.filter_map(|firing| Some(self.runs.get(firing)?.id))
     }

@@ -9,6 +9,7 @@ use super::plan::Plan;
 use super::ready::Ready;
 use super::reload::Changes;
 use super::runs::Runs;
+use super::search::Searches;
 use super::steps::Clocks;
 use super::{Action, Engine, Random, Schedule, Timer};
 use jiff::Timestamp;
@@ -36,6 +37,7 @@ impl Engine {
             held: snapshot.held.iter().map(held).collect(),
             pauses: snapshot.pauses.clone(),
             claims: HashMap::new(),
+            searches: Searches::default(),
             weighing: HashSet::new(),
             runs: Runs::default(),
             cancelling: BTreeMap::new(),
@@ -159,7 +161,8 @@ impl Engine {
         let unknown = open.state == State::Unknown;
         let reopened = open.reopened_at.is_some();
         if unknown || may_have_left {
-            live.doubt = Some(Doubt { sent: unknown, ..Doubt::since(lock_taken.boot) });
+            let misdated = live.sent_since() > Self::later(lock_taken.wall, self.settings.horizon);
+            live.doubt = Some(Doubt { sent: unknown, misdated, ..Doubt::since(lock_taken.boot) });
         } else if reopened {
             // It may be one that was held: what a person wants sent is looked for once more before.
             live.doubt = Some(Doubt { asked: true, ..Doubt::since(lock_taken.boot) });

@@ -168,6 +168,8 @@ words! {
         CannotDecide = "cannot_decide",
         /// A run could be its own, but not all of it is shown.
         PossibleMatch = "possible_match",
+        /// The clock was set back since it may have been sent: no search is sure to show its run.
+        ClockSetBack = "clock_set_back",
         /// A person said how it ended.
         Settled = "settled",
         /// The entry says `on_unknown: hold`.

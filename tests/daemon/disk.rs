@@ -85,6 +85,14 @@ fn small_place(folder: &Path) -> Place {
     Place::within(folder)
 }
 
+/// A daemon that has started some of its crowd.
+fn under_way(place: &Place) -> (Crowd, Daemon) {
+    let crowd = crowd(place);
+    let daemon = place.daemon();
+    daemon.wait_for_count("run.created", 10);
+    (crowd, daemon)
+}
+
 #[test]
 fn a_full_disk_starts_nothing_unrecorded_and_once_there_is_room_nothing_is_lost_or_doubled() {
     let test =
@@ -92,9 +100,7 @@ fn a_full_disk_starts_nothing_unrecorded_and_once_there_is_room_nothing_is_lost_
     where_mounts_are_ours(test, || {
         let folder = tempfile::tempdir().unwrap();
         let place = small_place(folder.path());
-        let crowd = crowd(&place);
-        let daemon = place.daemon();
-        daemon.wait_for_count("run.created", 10);
+        let (crowd, daemon) = under_way(&place);
         let path = place.path("filler");
         let filler = Filler::at(&path);
         let failed = wait_while_nothing_can_be_written(&place, &daemon);
@@ -111,9 +117,7 @@ fn a_power_cut_while_the_disk_is_full_loses_and_repeats_nothing() {
     where_mounts_are_ours(test, || {
         let folder = tempfile::tempdir().unwrap();
         let place = small_place(folder.path());
-        let crowd = crowd(&place);
-        let daemon = place.daemon();
-        daemon.wait_for_count("run.created", 10);
+        let (crowd, daemon) = under_way(&place);
         let path = place.path("filler");
         let filler = Filler::at(&path);
         let before = place.sim.run_count();
@@ -168,9 +172,7 @@ fn a_read_only_filesystem_is_refused_with_its_reason_and_once_it_is_writable_all
     where_mounts_are_ours(test, || {
         let folder = tempfile::tempdir().unwrap();
         let place = small_place(folder.path());
-        let crowd = crowd(&place);
-        let daemon = place.daemon();
-        daemon.wait_for_count("run.created", 10);
+        let (crowd, daemon) = under_way(&place);
         daemon.kill();
         remount(folder.path(), "ro");
         let calls = called(&place).len();

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::process::{Daemon, Place, errors, in_seconds, of, results};
 
 /// A daemon with one firing that is held, and that firing.
-fn held(place: &Place) -> (Daemon, String) {
+pub(crate) fn held(place: &Place) -> (Daemon, String) {
     place.sim.set(|switches| {
         switches.run_id_mode = RunIdMode::Own;
         switches.redact_parameters = true;

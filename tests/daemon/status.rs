@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use azure_sim::{Effect, Fault, Operation, RunIdMode};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::process::{LIMIT, Place, SECRET, errors, in_seconds, results};
+use crate::people;
+use crate::process::{LIMIT, Place, SECRET, errors, results};
 
 const HOURLY: &str = "pipelines:\n  - { name: a, pipeline: P, schedule: { every: 1h } }\n";
 
@@ -83,25 +83,16 @@ fn status_tells_a_daemon_that_was_stopped_from_one_that_died() {
 #[test]
 fn status_names_a_held_firing_and_the_command_that_settles_it() {
     let place = Place::new();
-    place.sim.set(|switches| {
-        switches.run_id_mode = RunIdMode::Own;
-        switches.redact_parameters = true;
-        switches.faults = vec![Fault::always(Operation::CreateRun, Effect::ResetAfter).times(1)];
-    });
-    let at = in_seconds(2);
-    place.write(&format!(
-        "pipelines:\n  - {{ name: a, pipeline: A, schedule: {{ at: '{at}' }}, settle: 1s, parameters: {{ n: 5 }} }}\n"
-    ));
-    let daemon = place.daemon();
-    let held = daemon.wait_for("firing.held", |_| true);
-    let firing = held["firing_id"].as_str().unwrap();
+    let (daemon, firing) = people::held(&place);
+    let row = place.history().remove(0);
+    let at = row["scheduled_time"].as_str().unwrap();
     let (code, status) = wait_until(&place, "the held firing", |status| status["held_firings"] == 1);
     assert_eq!((code, kinds(&status)), (1, vec!["held"]), "{status:#}");
     let message = status["problems"][0]["message"].as_str().unwrap();
     assert!(message.contains(&format!("a {at} (possible_match), firing {firing}")), "{message}");
     let text = results(&place.run(&["status"]));
     assert!(text.contains(&format!("\n  > adf-cron settle {firing} --run RUN_ID")), "{text}");
-    assert_eq!(place.run(&["settle", firing, "--not-started"]).status.code(), Some(0));
+    assert_eq!(place.run(&["settle", &firing, "--not-started"]).status.code(), Some(0));
     assert_eq!(place.report(&["status"]).0, 0);
     daemon.stop();
 }

@@ -251,3 +251,19 @@ fn what_that_look_does_not_find_is_sent_at_its_time() {
     bench.pass(1_000);
     assert_eq!(bench.sent(), ["12:00:00"]);
 }
+
+#[test]
+fn what_that_look_does_not_find_is_left_out_if_its_entry_is_gone_by_then() {
+    let due = [("2026-11-24T12:00:00Z", State::Planned, None)];
+    let mut bench = Bench::after("2026-11-24T11:40:00Z", HOURLY, remembered(HOURLY, &due, false));
+    let gone = schedule("  - { name: b, pipeline: P, schedule: { every: 1h } }");
+    bench.tell(Input::Reload(gone));
+    for _ in 0..2 {
+        bench.pass(1);
+        bench.look_finds_nothing();
+        bench.pass(125);
+    }
+    assert_eq!(bench.state(bench.looks[0]), Some((State::Skipped, Some(Reason::Removed))));
+    bench.pass(1_000);
+    assert_eq!(bench.sent.len(), 1, "only that of the other entry");
+}

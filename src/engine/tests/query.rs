@@ -221,3 +221,36 @@ fn a_crash_before_any_answer_showed_how_the_factory_names_runs_is_searched_for()
     bench.state(firing);
     assert_eq!(bench.state(firing), Some((State::Accepted, None)), "an empty body fits any parameters");
 }
+
+#[test]
+fn what_may_have_been_sent_by_a_clock_that_was_set_back_over_a_crash_is_for_a_person() {
+    let sent = [("2026-11-24T12:00:00Z", State::Unknown, None)];
+    let own_ids = Snapshot { learned: HashMap::new(), ..attempts::remembered(ONE, &sent, false) };
+    let mut bench = Bench::after("2026-11-24T11:40:00Z", ONE, own_ids);
+    bench.pass(1);
+    bench.tell(Input::Looked(bench.looks[0], Box::new(Look::Absent)));
+    assert!(bench.searches.is_empty(), "no window of time is sure to hold its run");
+    assert_eq!(bench.state(bench.looks[0]), Some((State::Held, Some(Reason::ClockSetBack))));
+}
+
+#[test]
+fn firings_of_one_pipeline_share_a_search_and_one_that_comes_during_it_waits_for_the_next() {
+    let third = format!(
+        "{TWO}\n  - {{ name: c, pipeline: p, schedule: {{ every: 1h }}, settle: 2m, parameters: {{ n: 3 }} }}"
+    );
+    let (mut bench, mut firings) = all_lost(&third);
+    let of = |firing: &FiringId| bench.sent.iter().find(|intent| intent.firing_id == *firing).unwrap();
+    firings.sort_by_key(|firing| of(firing).entry.to_string());
+    bench.pass(1);
+    for firing in &firings {
+        bench.tell(Input::Looked(*firing, Box::new(Look::Absent)));
+    }
+    assert_eq!(bench.searches, [firings[0]], "it began before the other two were looked for");
+    let runs = vec![run(1, json!({ "n": "3" }))];
+    bench.tell(Input::Searched(firings[0], Box::new(Searched::Runs(runs.clone()))));
+    assert_eq!(bench.searches, [firings[0], firings[1]], "one for both");
+    assert!(bench.owners_asked.is_empty());
+    bench.tell(Input::Searched(firings[1], Box::new(Searched::Runs(runs))));
+    assert_eq!(bench.owners_asked.len(), 1);
+    assert_eq!(bench.owners_asked[0].0, firings[2], "that of c");
+}
