@@ -58,6 +58,7 @@ pub(crate) struct MemoryLedger {
     /// The last nominal times of the rows that stand for several, by the first.
     wide: BTreeMap<(EntryName, Nominal), Nominal>,
     marks: HashMap<EntryName, (Nominal, Fingerprint)>,
+    failures: HashMap<EntryName, u32>,
     learned: HashMap<String, bool>,
     pub(crate) pauses: HashMap<EntryName, Vec<Pause>>,
     /// The firings that took each run.
@@ -153,6 +154,9 @@ impl MemoryLedger {
             }
             Record::Paused { entry, at, .. } => self.pause(entry, kept(*at)),
             Record::Resumed { entry, at } => self.resume(entry, kept(*at)),
+            Record::Failures { entry, count } => {
+                self.failures.insert(entry.clone(), *count);
+            }
             Record::Learned { factory, takes_our_id } => {
                 self.learned.insert(factory.clone(), *takes_our_id);
             }
@@ -432,6 +436,7 @@ impl MemoryLedger {
             held: in_state(&[State::Held]),
             followed: self.followed(),
             pauses: self.pauses.clone(),
+            failures: self.failures.clone(),
             learned: self.learned.clone(),
             schedule: self.in_force.clone(),
             clean_stop: self.clean_stop,
