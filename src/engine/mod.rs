@@ -28,7 +28,7 @@ mod steps;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,8 +41,10 @@ use crate::config::{Daemon, Entry};
 use crate::event::Event;
 use crate::ids::{EntryName, FiringId, Kind, Nominal, RunId, SubscriptionId};
 use crate::ledger::{Batch, Intent, Mark, Pause, Reason, Record, Request};
+use crate::schedule::Calendar;
 
 use live::{Live, Phase};
+use missed::is_late;
 use plan::Plan;
 use ready::Ready;
 use search::Searches;
@@ -141,6 +143,9 @@ pub struct Engine {
     /// Runs whose owner the ledger does not know yet, with the batch that tells it, if there is one.
     claims: HashMap<RunId, (FiringId, Option<u64>)>,
     searches: Searches,
+    /// Calendars that are over, and since when on the clock that never steps; for as long as a wrong clock may have
+    /// ended them.
+    closed: VecDeque<(Duration, EntryName, Arc<Calendar>)>,
     /// Firings that wait for calls under way before they judge the runs that were found.
     weighing: HashSet<FiringId>,
     /// Requests whose answers are on their way to the ledger, by batch, and the firings that they were about.
@@ -193,12 +198,14 @@ impl Engine {
             self.reload(&schedule, now);
         }
         match input {
-            Input::Wake | Input::Heartbeat if !believed => {}
+            // What people ask for is read again with the next heartbeat.
+            Input::Wake | Input::Heartbeat | Input::Asked(_) if !believed => {}
             Input::Reload(schedule) if !believed => self.put_off = Some(schedule),
             Input::Wake => self.wake(now),
             Input::Heartbeat => {
                 self.plan_ahead(now);
                 self.end_what_is_overdue(now);
+                self.forget_reach();
             }
             Input::Committed(batch, refused) => self.committed(batch, &refused, now),
             Input::Answered(firing, attempted) => self.answered(firing, *attempted, now),
@@ -331,6 +338,13 @@ impl Engine {
         if !asked && self.is_paused(&intent) {
             return self.skip_planned(&[intent], Reason::Paused, now.wall);
         }
+        if !asked
+            && is_late(intent.due, &intent.policy, now.wall)
+            && !self.plan.slots.contains_key(&intent.entry)
+        {
+            // Whatever kept it waiting, its entry is gone by now: nobody wants it late.
+            return self.skip_planned(&[intent], Reason::Removed, now.wall);
+        }
         if asked || self.still_wanted(&intent, now.wall) {
             if let Some(live) = self.live.get_mut(&firing) {
                 live.open_gate(now.wall);
@@ -385,6 +399,11 @@ impl Engine {
                 let due = live.intent.due;
                 (live.phase, live.started) = (Phase::Armed(due), None);
                 self.timers.insert((due, Timer::Firing(firing)));
+                continue;
+            }
+            if live.is_past_deadline(now.wall) {
+                // It waited while nothing ran, or the host slept.
+                self.give_up(firing, now);
                 continue;
             }
             live.phase = Phase::Sending;

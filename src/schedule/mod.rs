@@ -151,6 +151,13 @@ impl Calendar {
             .take_while(move |nominal| *nominal <= until)
     }
 
+    /// Whether it names this nominal time.
+    #[must_use]
+    pub fn names(&self, nominal: Nominal) -> bool {
+        let before = Nominal::from_second(nominal.as_second() - 1);
+        before.and_then(|before| self.next_after(before)) == Some(nominal)
+    }
+
     /// The first nominal time after `after`, if there is one in the next fifty years.
     #[must_use]
     pub fn next_after(&self, after: Nominal) -> Option<Nominal> {
