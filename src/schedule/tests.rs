@@ -1,6 +1,7 @@
 //! The calendar policy as tables, and against an oracle that looks at every minute.
 
 mod chance;
+mod oracle;
 mod recurrence;
 
 use proptest::prelude::*;
