@@ -341,7 +341,7 @@ pub(super) struct Entry {
     /// A cron expression, or a mapping with `cron`, `every`, `at` or `recurrence`, or a list of them.
     #[schemars(with = "Option<Schedule>")]
     pub(super) schedule: Option<Value>,
-    /// IANA name of the zone in which times are meant. Default: UTC.
+    /// IANA or Windows name of the zone in which times are meant. Default: UTC.
     pub(super) timezone: Option<Field<String>>,
     /// What the pipeline is given; texts may hold templates.
     pub(super) parameters: Option<Field<Map<String, Value>>>,

@@ -27,6 +27,7 @@ mod days;
 mod every;
 mod recurrence;
 mod times;
+mod windows;
 mod zone;
 
 use std::sync::Arc;
