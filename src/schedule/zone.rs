@@ -15,7 +15,7 @@ use super::{DstGap, DstOverlap, ScheduleError, windows};
 use crate::ids::Nominal;
 
 /// Fifty years.
-const LOOK_AHEAD: SignedDuration = SignedDuration::from_hours(50 * 366 * 24);
+pub(super) const LOOK_AHEAD: SignedDuration = SignedDuration::from_hours(50 * 366 * 24);
 
 /// A time zone, with the name by which the user knows it.
 #[derive(Debug, Clone)]
