@@ -20,8 +20,8 @@ const CLIENT_HINT: &str = "it is the application (client) ID of the app registra
 
 type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// Reads a schedule file at the time `now`: the templates of each entry must be renderable for its next nominal
-/// time. `environment` is asked for the trusted host only; no secret is opened.
+/// Reads a schedule file at the time `now`: the templates of each entry must be renderable for its next ten
+/// nominal times. `environment` is asked for the trusted host only; no secret is opened.
 ///
 /// # Errors
 /// [`Problems`]: everything that is wrong with it.

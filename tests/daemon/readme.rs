@@ -124,6 +124,35 @@ fn it_lists_every_command_with_options_that_there_are() {
 }
 
 #[test]
+fn its_table_of_templates_is_what_a_pipeline_is_given() {
+    let rows: Vec<(String, String)> =
+        table("in the firing of 2026-03-31 02:30, Europe/Berlin, `30 2 * * *` | becomes")
+            .iter()
+            // A filter's bar is one of the table, too.
+            .map(|row| row.join(" | "))
+            .map(|row| (words(&row)[0].clone(), words(&row)[1].clone()))
+            .collect();
+    assert!(rows.len() > 10, "{rows:?}");
+    let parameters: String = rows
+        .iter()
+        .enumerate()
+        .map(|(at, (template, _))| format!("      p{at}: {}\n", serde_json::to_string(template).unwrap()))
+        .collect();
+    let place = Place::new();
+    place.write(&format!(
+        "pipelines:\n  - name: a\n    pipeline: P\n    timezone: Europe/Berlin\n    schedule: '30 2 * * *'\n    parameters:\n{parameters}"
+    ));
+    let fired = place.run(&["fire", "a", "--scheduled-time", "2026-03-31 02:30"]);
+    assert_eq!(fired.status.code(), Some(0), "{}", errors(&fired));
+    let given = &place.sim.runs()[0].parameters;
+    for (at, (template, becomes)) in rows.iter().enumerate() {
+        let value = &given[format!("p{at}")];
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        assert_eq!(text, *becomes, "{template}");
+    }
+}
+
+#[test]
 fn its_table_of_clock_changes_is_what_next_shows() {
     for row in
         table("`2026` in Europe/Berlin | 29 March: 02:00 becomes 03:00 | 25 October: 03:00 becomes 02:00")
