@@ -4,6 +4,7 @@
 mod ask;
 mod audit;
 mod check;
+mod explain;
 mod fire;
 mod history;
 mod next;
@@ -61,6 +62,8 @@ enum Command {
     Check(check::Arguments),
     /// Show coming firings, offline; nothing is started.
     Next(next::Arguments),
+    /// Say in words when an entry fires, and what the next changes of the clock do to it; offline.
+    Explain(explain::Arguments),
     /// Fire an entry now.
     Fire(fire::Arguments),
     /// Start firings again that were rejected or are held.
@@ -114,6 +117,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, clock: Arc<dyn Clock>
         Command::Run(arguments) => run::run(&outside, &arguments),
         Command::Check(arguments) => check::run(&outside, &arguments),
         Command::Next(arguments) => next::run(&outside, &arguments),
+        Command::Explain(arguments) => explain::run(&outside, &arguments),
         Command::Fire(arguments) => fire::run(&outside, &arguments),
         Command::Retry(arguments) => retry::run(&outside, &arguments),
         Command::Settle(arguments) => settle::run(&outside, &arguments),

@@ -30,7 +30,7 @@ pub(super) struct Arguments {
 
 /// A firing to come. The fields are a documented interface.
 #[derive(Debug, Serialize)]
-struct Coming {
+pub(super) struct Coming {
     entry: String,
     pipeline: String,
     scheduled_time: String,
@@ -87,30 +87,35 @@ fn of_entry(entry: &Entry, arguments: &Arguments, now: Timestamp) -> Result<Vec<
     let zone = entry.calendar.zone();
     let from = arguments.from.map_or(Ok(now), |when| when.instant(now, zone))?;
     let until = arguments.until.map(|when| when.instant(now, zone)).transpose()?;
+    Ok(firings(entry, from)
+        .take_while(|firing| until.is_none_or(|until| firing.nominal.timestamp() < until))
+        .take(arguments.number)
+        .collect())
+}
+
+/// The firings of an entry from a time on.
+pub(super) fn firings(entry: &Entry, from: Timestamp) -> impl Iterator<Item = Coming> + '_ {
     // The first nominal time at or after `from`, which may lie within a second.
     let before = Nominal::at_or_before(from.checked_sub(jiff::SignedDuration::from_nanos(1)).unwrap_or(from));
-    let firings = std::iter::successors(entry.calendar.next_after(before), |n| entry.calendar.next_after(*n));
-    Ok(firings
-        .take_while(|nominal| until.is_none_or(|until| nominal.timestamp() < until))
-        .take(arguments.number)
-        .map(|nominal| Coming {
+    std::iter::successors(entry.calendar.next_after(before), |last| entry.calendar.next_after(*last)).map(
+        |nominal| Coming {
             entry: entry.name.to_string(),
             pipeline: entry.pipeline.to_string(),
             scheduled_time: nominal.to_string(),
             local_time: local(nominal.timestamp(), entry),
-            timezone: zone.name().to_owned(),
+            timezone: entry.calendar.zone().name().to_owned(),
             due_time: entry.calendar.due_time(&entry.name, nominal).to_string(),
             firing_id: FiringId::scheduled(&entry.factory, &entry.name, nominal),
             nominal,
-        })
-        .collect())
+        },
+    )
 }
 
 fn local(at: Timestamp, entry: &Entry) -> String {
     at.display_with_offset(entry.calendar.zone().rules().to_offset(at)).to_string()
 }
 
-fn as_table(coming: &[Coming]) -> String {
+pub(super) fn as_table(coming: &[Coming]) -> String {
     let late = coming.iter().any(|firing| firing.due_time != firing.scheduled_time);
     let rows: Vec<Vec<String>> = coming
         .iter()

@@ -206,6 +206,12 @@ impl Calendar {
         Fingerprint(self.fingerprint.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
+    /// What it is made of.
+    #[must_use]
+    pub fn spec(&self) -> &CalendarSpec {
+        &self.spec
+    }
+
     /// Whether the other calendar names the same instants.
     #[must_use]
     pub fn same_as(&self, other: &Self) -> bool {

@@ -15,6 +15,7 @@ mod check_live;
 mod commands;
 mod disk;
 mod examples;
+mod explain;
 mod faults;
 mod kills;
 mod main_job;

@@ -55,12 +55,15 @@ fn the_error_that_it_shows_is_what_check_says() {
 #[test]
 fn the_json_that_it_shows_is_what_the_commands_write() {
     let shown: Vec<Value> = blocks("json").iter().map(|text| serde_json::from_str(text).unwrap()).collect();
-    let [next, history, status, audit, event] = shown.as_slice() else { panic!("five examples") };
+    let [next, explain, history, status, audit, .., event] = shown.as_slice() else { panic!("all examples") };
     let place = Place::new();
     place.write_raw(&blocks("yaml")[0]);
     let from = ["next", "nightly-sales", "-n", "1", "--from", "2026-11-24T12:00:00Z", "--format", "json"];
     assert_eq!(place.json(&from), *next);
-    // Of the other two the names and types of the fields.
+    let from = ["explain", "nightly-sales", "--from", "2026-11-24T12:00:00Z"];
+    assert_eq!(place.json(&[&from[..], &["-n", "0", "--format", "json"]].concat()), *explain);
+    assert_eq!(results(&place.run(&[&from[..], &["-n", "2"]].concat())), blocks("text")[1]);
+    // Of the others the names and types of the fields.
     place.write("pipelines:\n  - { name: a, pipeline: P, schedule: { every: 1s } }\n");
     let daemon = place.daemon();
     let created = daemon.wait_for("run.created", |_| true);
