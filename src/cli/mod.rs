@@ -4,6 +4,7 @@
 mod ask;
 mod audit;
 mod check;
+mod diff;
 mod explain;
 mod fire;
 mod history;
@@ -64,6 +65,8 @@ enum Command {
     Next(next::Arguments),
     /// Say in words when an entry fires, and what the next changes of the clock do to it; offline.
     Explain(explain::Arguments),
+    /// Show which firings an edit of the schedule file adds, removes and moves; offline.
+    Diff(diff::Arguments),
     /// Fire an entry now.
     Fire(fire::Arguments),
     /// Start firings again that were rejected or are held.
@@ -118,6 +121,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, clock: Arc<dyn Clock>
         Command::Check(arguments) => check::run(&outside, &arguments),
         Command::Next(arguments) => next::run(&outside, &arguments),
         Command::Explain(arguments) => explain::run(&outside, &arguments),
+        Command::Diff(arguments) => diff::run(&outside, &arguments),
         Command::Fire(arguments) => fire::run(&outside, &arguments),
         Command::Retry(arguments) => retry::run(&outside, &arguments),
         Command::Settle(arguments) => settle::run(&outside, &arguments),

@@ -41,7 +41,8 @@ pub struct Rejection {
 }
 
 impl Rejection {
-    fn unreadable(path: &Path, message: String) -> Self {
+    /// A rejection of a file that could not be read.
+    pub(crate) fn unreadable(path: &Path, message: String) -> Self {
         Self {
             location: path.display().to_string(),
             message,

@@ -151,6 +151,13 @@ impl Calendar {
             .take_while(move |nominal| *nominal <= until)
     }
 
+    /// The nominal times from an instant on, which may lie within a second.
+    pub fn onwards(&self, instant: Timestamp) -> impl Iterator<Item = Nominal> + '_ {
+        let first =
+            Nominal::from_second(first_second(instant) - 1).and_then(|before| self.next_after(before));
+        std::iter::successors(first, |nominal| self.next_after(*nominal))
+    }
+
     /// The first nominal time after `after`, if there is one in the next fifty years.
     #[must_use]
     pub fn next_after(&self, after: Nominal) -> Option<Nominal> {

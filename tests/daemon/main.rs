@@ -13,6 +13,7 @@ mod certificate;
 mod chance;
 mod check_live;
 mod commands;
+mod diff;
 mod disk;
 mod examples;
 mod explain;

@@ -55,7 +55,9 @@ fn the_error_that_it_shows_is_what_check_says() {
 #[test]
 fn the_json_that_it_shows_is_what_the_commands_write() {
     let shown: Vec<Value> = blocks("json").iter().map(|text| serde_json::from_str(text).unwrap()).collect();
-    let [next, explain, history, status, audit, .., event] = shown.as_slice() else { panic!("all examples") };
+    let [next, explain, diff, history, status, audit, .., event] = shown.as_slice() else {
+        panic!("all examples")
+    };
     let place = Place::new();
     place.write_raw(&blocks("yaml")[0]);
     let from = ["next", "nightly-sales", "-n", "1", "--from", "2026-11-24T12:00:00Z", "--format", "json"];
@@ -63,6 +65,14 @@ fn the_json_that_it_shows_is_what_the_commands_write() {
     let from = ["explain", "nightly-sales", "--from", "2026-11-24T12:00:00Z"];
     assert_eq!(place.json(&[&from[..], &["-n", "0", "--format", "json"]].concat()), *explain);
     assert_eq!(results(&place.run(&[&from[..], &["-n", "2"]].concat())), blocks("text")[1]);
+    let week = results(&place.run(&["next", "nightly-sales", "month-end", "--week", "--from", "2026-11-30"]));
+    assert!(week.starts_with(&blocks("text")[2]), "{week}");
+    let edited = blocks("yaml")[0].replace("30 2", "15 3");
+    std::fs::write(place.path("new.yaml"), edited.split("  - name: month-end").next().unwrap()).unwrap();
+    let [old, new] = [place.schedule(), place.path("new.yaml")].map(|path| path.display().to_string());
+    let differ = ["diff", &old, &new, "-n", "1", "--from", "2026-11-24T12:00:00Z"];
+    assert_eq!(results(&place.run(&differ)), blocks("text")[3]);
+    assert_eq!(place.report(&differ).1, *diff);
     // Of the others the names and types of the fields.
     place.write("pipelines:\n  - { name: a, pipeline: P, schedule: { every: 1s } }\n");
     let daemon = place.daemon();
