@@ -146,14 +146,14 @@ impl<'a> Collector<'a> {
     }
 
     /// The zone of this name.
-    pub(super) fn zone(&mut self, path: &str, field: Option<Field<String>>) -> Option<Zone> {
-        let name = self.take(path, "timezone", field)?;
+    pub(super) fn zone(&mut self, path: &str, key: &str, field: Option<Field<String>>) -> Option<Zone> {
+        let name = self.take(path, key, field)?;
         let zone = self
             .zones
             .entry(name)
             .or_insert_with_key(|name| Zone::parse(name).map_err(|error| error.to_string()))
             .clone();
-        zone.map_err(|message| self.wrong(path, "timezone", message)).ok()
+        zone.map_err(|message| self.wrong(path, key, message)).ok()
     }
 
     /// A cron expression; large files hold the same one many times.

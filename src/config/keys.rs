@@ -102,7 +102,7 @@ pub(super) fn defaults(collector: &mut Collector<'_>, mut raw: raw::Entry) -> Ke
 
 pub(super) fn keys(collector: &mut Collector<'_>, path: &str, raw: raw::Entry) -> Keys {
     let keys = Keys {
-        timezone: collector.zone(path, raw.timezone),
+        timezone: collector.zone(path, "timezone", raw.timezone),
         start: collector.read(path, "start", raw.start, |text| Moment::parse(&text)),
         end: collector.read(path, "end", raw.end, |text| Moment::parse(&text)),
         jitter: collector.read(path, "jitter", raw.jitter, |text| duration_within(&text, "0s", "1d")),

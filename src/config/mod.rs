@@ -9,6 +9,7 @@ mod load;
 mod position;
 mod problem;
 mod raw;
+mod recurrence;
 mod shown;
 mod value;
 

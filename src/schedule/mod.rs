@@ -15,9 +15,18 @@
 //!   (`dst_overlap`).
 //!
 //! The seconds field of a six-field expression does not matter for this: it is about hours and minutes.
+//!
+//! The other forms follow the same two rules. `every`, and a recurrence of minutes or hours, follow real time. So
+//! does a recurrence of days, weeks or months that gives minutes and no hours, which is each hour; any other one is
+//! a fixed-time schedule, whatever its list of hours. A local time of `at` is a fixed time; one that is given with
+//! its offset is that instant. What a bound (`start`, `end`) or an anchor says in local time is no firing: one
+//! that is skipped is counted from before the change, and one that is repeated means its first occurrence.
 
 mod cron;
+mod days;
 mod every;
+mod recurrence;
+mod times;
 mod zone;
 
 use std::sync::Arc;
@@ -31,6 +40,7 @@ use crate::ids::{EntryName, Nominal};
 
 pub use cron::Cron;
 pub use every::Every;
+pub use recurrence::{Frequency, Recurrence, RecurrenceSpec};
 pub use zone::Zone;
 
 /// Why a schedule cannot be used.
@@ -39,8 +49,8 @@ pub enum ScheduleError {
     /// The cron expression is not one.
     #[error("{0}")]
     Cron(String),
-    /// The cron expression is one, but names no date that exists.
-    #[error("'{0}' never matches: there is no such date")]
+    /// The cron expression or the recurrence is one, but names no time that exists.
+    #[error("{0} never matches: there is no such date")]
     Never(String),
     /// The period of `every` is not usable.
     #[error("{0}")]
@@ -86,6 +96,8 @@ pub enum Form {
     Cron(Cron),
     /// A fixed period.
     Every(Every),
+    /// The recurrence of a trigger of Data Factory.
+    Recurrence(Box<Recurrence>),
     /// Single instants.
     At(Arc<[Nominal]>),
 }
@@ -161,11 +173,7 @@ impl Calendar {
     /// The first nominal time after `after`, if there is one in the next fifty years.
     #[must_use]
     pub fn next_after(&self, after: Nominal) -> Option<Nominal> {
-        // A nominal time is a whole second, and a bound may lie between two.
-        let after = match self.spec.start.map(first_second) {
-            Some(start) if start > after.as_second() => Nominal::from_second(start - 1)?,
-            _ => after,
-        };
+        let after = self.spec.start.map_or(Some(after), |start| not_before(start, after))?;
         self.spec
             .rules
             .iter()
@@ -242,25 +250,27 @@ impl Calendar {
     }
 
     fn rule_next(&self, rule: &Rule, after: Nominal) -> Option<Nominal> {
-        let after = match rule.start.map(first_second) {
-            Some(start) if start > after.as_second() => Nominal::from_second(start - 1)?,
-            _ => after,
-        };
+        let after = rule.start.map_or(Some(after), |start| not_before(start, after))?;
         let next = match &rule.form {
             Form::Cron(cron) => {
                 zone::next_after(cron, &rule.zone, self.spec.dst_gap, self.spec.dst_overlap, after)
             }
             Form::Every(every) => every.next_after(after),
+            Form::Recurrence(recurrence) => {
+                let after = not_before(recurrence.start(), after)?;
+                zone::next_after(&**recurrence, &rule.zone, self.spec.dst_gap, self.spec.dst_overlap, after)
+            }
             Form::At(times) => times.get(times.partition_point(|time| *time <= after)).copied(),
         };
         next.filter(|nominal| rule.end.is_none_or(|end| nominal.timestamp() < end))
     }
 }
 
-/// The first whole second at or after an instant.
-fn first_second(instant: Timestamp) -> i64 {
-    let floor = Nominal::at_or_before(instant).as_second();
-    if Nominal::at_or_before(instant).timestamp() < instant { floor + 1 } else { floor }
+/// The later of `after` and the last second before `start`: a nominal time is a whole second, and a bound may lie
+/// between two.
+fn not_before(start: Timestamp, after: Nominal) -> Option<Nominal> {
+    let before = Nominal::from_second(Nominal::at_or_after(start).as_second() - 1)?;
+    Some(before.max(after))
 }
 
 /// The calendar as text, in a form that no release may change: a changed fingerprint makes every entry
@@ -274,6 +284,7 @@ fn canonical(spec: &CalendarSpec) -> String {
         let _ = match &rule.form {
             Form::Cron(cron) => write!(text, "cron {}", cron.as_str()),
             Form::Every(every) => write!(text, "every {every}"),
+            Form::Recurrence(recurrence) => write!(text, "recurrence {recurrence}"),
             Form::At(times) => {
                 write!(text, "at ").and_then(|()| times.iter().try_for_each(|time| write!(text, "{time} ")))
             }

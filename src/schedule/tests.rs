@@ -1,8 +1,13 @@
 //! The calendar policy as tables, and against an oracle that looks at every minute.
 
+mod chance;
+mod recurrence;
+
 use proptest::prelude::*;
 
+use super::zone::Pattern as _;
 use super::*;
+use chance::{Chance, Window};
 
 fn calendar(cron: &str, zone: &str, dst_gap: DstGap, dst_overlap: DstOverlap) -> Calendar {
     let zone = Zone::parse(zone).unwrap();

@@ -7,14 +7,15 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
+use jiff::{SignedDuration, Timestamp};
 
-use super::{Cron, DstGap, DstOverlap, ScheduleError};
+use super::{DstGap, DstOverlap, ScheduleError};
 use crate::ids::Nominal;
 
 /// Fifty years.
-const LOOK_AHEAD: jiff::SignedDuration = jiff::SignedDuration::from_hours(50 * 366 * 24);
+const LOOK_AHEAD: SignedDuration = SignedDuration::from_hours(50 * 366 * 24);
 
 /// A time zone, with the name by which the user knows it.
 #[derive(Debug, Clone)]
@@ -65,6 +66,27 @@ impl Zone {
     pub fn rules(&self) -> &TimeZone {
         &self.rules
     }
+
+    /// The instants of one fixed local time: none where the policy skips it, two where it fires at both.
+    #[must_use]
+    pub fn fixed(&self, local: DateTime, gap: DstGap, overlap: DstOverlap) -> Vec<Timestamp> {
+        let at = |offset: Offset| offset.to_timestamp(local).ok();
+        let (first, second) = match self.rules.to_ambiguous_timestamp(local).offset() {
+            AmbiguousOffset::Unambiguous { offset } => (at(offset), None),
+            AmbiguousOffset::Fold { before, after } => match overlap {
+                DstOverlap::First => (at(before), None),
+                DstOverlap::Second => (None, at(after)),
+                DstOverlap::Both => (at(before), at(after)),
+            },
+            // By the offset from after the change the time lies before it.
+            AmbiguousOffset::Gap { after, .. } if gap == DstGap::RunAfter => {
+                let change = at(after).and_then(|before| self.rules.following(before).next());
+                (change.map(|change| change.timestamp()), None)
+            }
+            AmbiguousOffset::Gap { .. } => (None, None),
+        };
+        [first, second].into_iter().flatten().collect()
+    }
 }
 
 /// What to do about a name that is not one of the known ones.
@@ -87,9 +109,18 @@ fn advice(name: &str, known: impl Iterator<Item = String>) -> String {
         .unwrap_or_default()
 }
 
-/// The first instant after `after` at which the expression fires in this zone.
+/// Local times that match.
+pub(super) trait Pattern {
+    /// The first that matches at or after a whole second, where `offset` holds. It may give up after fifty years.
+    fn next(&self, from: DateTime, offset: Offset) -> Option<DateTime>;
+
+    /// Whether each instant whose local time matches is one of its times, or each local time once.
+    fn follows_real_time(&self) -> bool;
+}
+
+/// The first instant after `after` at which the pattern fires in this zone.
 pub(super) fn next_after(
-    cron: &Cron,
+    pattern: &impl Pattern,
     zone: &Zone,
     gap: DstGap,
     overlap: DstOverlap,
@@ -104,15 +135,15 @@ pub(super) fn next_after(
     while from <= limit {
         let offset = zone.to_offset(stretch);
         let end = zone.following(stretch).next().map(|transition| transition.timestamp());
-        let kept = next_in_stretch(cron, zone, overlap, from, end, offset);
+        let kept = next_in_stretch(pattern, zone, overlap, from, end, offset);
         if let Some(found) = kept {
             return Some(Nominal::at_or_before(found));
         }
         // Nothing more before the next change of the clock, or, without one, nothing at all.
         let change = end?;
-        if !cron.is_wildcard()
+        if !pattern.follows_real_time()
             && gap == DstGap::RunAfter
-            && gap_holds_match(cron, offset, zone.to_offset(change), change)
+            && gap_holds_match(pattern, offset, zone.to_offset(change), change)
         {
             return Some(Nominal::at_or_before(change));
         }
@@ -124,7 +155,7 @@ pub(super) fn next_after(
 
 /// The first match in `[from, end)`, where `offset` holds, that the overlap policy keeps.
 fn next_in_stretch(
-    cron: &Cron,
+    pattern: &impl Pattern,
     zone: &TimeZone,
     overlap: DstOverlap,
     from: Timestamp,
@@ -133,12 +164,12 @@ fn next_in_stretch(
 ) -> Option<Timestamp> {
     let mut local = offset.to_datetime(from);
     loop {
-        let candidate = cron.next(local)?;
+        let candidate = pattern.next(local, offset)?;
         let instant = offset.to_timestamp(candidate).ok()?;
         if end.is_some_and(|end| instant >= end) {
             return None;
         }
-        let keep = cron.is_wildcard()
+        let keep = pattern.follows_real_time()
             || match zone.to_ambiguous_timestamp(candidate).offset() {
                 AmbiguousOffset::Fold { before, after } => match overlap {
                     DstOverlap::Both => true,
@@ -150,14 +181,14 @@ fn next_in_stretch(
         if keep {
             return Some(instant);
         }
-        local = candidate.checked_add(jiff::SignedDuration::from_secs(1)).ok()?;
+        local = candidate.checked_add(SignedDuration::from_secs(1)).ok()?;
     }
 }
 
 /// Whether the local times that a change of the clock skips hold a match.
-fn gap_holds_match(cron: &Cron, before: Offset, after: Offset, change: Timestamp) -> bool {
+fn gap_holds_match(pattern: &impl Pattern, before: Offset, after: Offset, change: Timestamp) -> bool {
     let (first, end) = (before.to_datetime(change), after.to_datetime(change));
-    first < end && cron.next(first).is_some_and(|candidate| candidate < end)
+    first < end && pattern.next(first, before).is_some_and(|candidate| candidate < end)
 }
 
 #[cfg(test)]

@@ -1,0 +1,163 @@
+//! Chance that can be replayed, and windows of time around changes of the clock in which every minute is judged.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use jiff::SignedDuration;
+use jiff::civil::DateTime;
+use jiff::tz::Offset;
+
+use super::*;
+
+/// Where a failing test is replayed: the seed that it printed.
+const SEED: &str = "ADF_CRON_TEST_SEED";
+
+/// Numbers that one seed gives (SplitMix64; Steele, Lea and Flood, "Fast splittable pseudorandom number generators").
+#[derive(Debug)]
+pub(super) struct Chance {
+    seed: u64,
+    state: u64,
+}
+
+impl Chance {
+    /// Chance of the seed in the environment, else of the time; it is printed either way.
+    pub(super) fn new(test: &str) -> Self {
+        #[expect(clippy::disallowed_methods, reason = "a seed is to be another each time")]
+        let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_micros();
+        let given = std::env::var(SEED).ok().map(|seed| seed.parse().expect("a seed is a number"));
+        let seed = given.unwrap_or_else(|| u64::try_from(now()).unwrap());
+        println!("{test}: {SEED}={seed}");
+        Self { seed, state: seed }
+    }
+
+    /// A number from 0 to below `end`.
+    pub(super) fn below(&mut self, end: usize) -> usize {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.state;
+        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((mixed ^ mixed >> 31) % end as u64).unwrap()
+    }
+
+    pub(super) fn one_of<'a, T: ?Sized>(&mut self, of: &[&'a T]) -> &'a T {
+        of[self.below(of.len())]
+    }
+
+    pub(super) fn policy(&mut self) -> (DstGap, DstOverlap) {
+        ([RunAfter, Skip][self.below(2)], [First, Second, Both][self.below(3)])
+    }
+}
+
+/// How the case is replayed.
+impl fmt::Display for Chance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "replay with {SEED}={}", self.seed)
+    }
+}
+
+/// Shifts of half an hour, gaps and overlaps at midnight, negative summer time, a day that was skipped, and others.
+pub(super) const ZONES: [&str; 12] = [
+    "Australia/Lord_Howe",
+    "Asia/Beirut",
+    "Africa/Cairo",
+    "America/Santiago",
+    "Pacific/Apia",
+    "Europe/Dublin",
+    "Europe/Berlin",
+    "America/New_York",
+    "Africa/Casablanca",
+    "America/St_Johns",
+    "Antarctica/Troll",
+    "Asia/Kolkata",
+];
+
+/// A day before a change of the clock to a day after it.
+pub(super) struct Window {
+    pub(super) zone: &'static str,
+    pub(super) change: Timestamp,
+    /// Every minute, the one before the window first.
+    minutes: Vec<Judged>,
+}
+
+/// A minute, before it is judged.
+struct Judged {
+    instant: Timestamp,
+    local: DateTime,
+    offset: Offset,
+    /// Whether its local time does not come again, or has not come before.
+    first: bool,
+    last: bool,
+}
+
+const DAY: usize = 1_440;
+
+impl Window {
+    /// A window around a random change of the clock of a random zone.
+    pub(super) fn draw(chance: &mut Chance) -> Self {
+        let zone = chance.one_of(&ZONES);
+        let rules = Zone::parse(zone).unwrap().rules().clone();
+        let (begin, end): (Timestamp, Timestamp) =
+            ("1995-01-01T00:00:00Z".parse().unwrap(), "2040-01-01T00:00:00Z".parse().unwrap());
+        let changes: Vec<Timestamp> =
+            rules.following(begin).map(|change| change.timestamp()).take_while(|at| *at < end).collect();
+        let mut change = match changes.len() {
+            0 => begin + SignedDuration::from_hours(24 * chance.below(10_000) as i64),
+            some => changes[chance.below(some)],
+        };
+        // The day that Apia did not have.
+        if zone == "Pacific/Apia" && chance.below(2) == 0 {
+            change = "2011-12-30T10:00:00Z".parse().unwrap();
+        }
+        // A local time comes again within a day, if it does.
+        let begin = change - SignedDuration::from_mins(2 * DAY as i64 + 1);
+        let all: Vec<Timestamp> =
+            (0..=4 * DAY as i64).map(|minute| begin + SignedDuration::from_mins(minute)).collect();
+        let mut seen = HashSet::new();
+        let mut minutes: Vec<Judged> = all
+            .into_iter()
+            .map(|instant| {
+                let (local, offset) = (rules.to_datetime(instant), rules.to_offset(instant));
+                Judged { instant, local, offset, first: seen.insert(local), last: false }
+            })
+            .collect();
+        seen.clear();
+        minutes.iter_mut().rev().for_each(|minute| minute.last = seen.insert(minute.local));
+        minutes.drain(3 * DAY + 1..);
+        minutes.drain(..DAY);
+        Self { zone, change, minutes }
+    }
+
+    /// The minutes that fire, by the words of the policy. `meant` judges a local time and its instant; skipped local
+    /// times have the instant that they would have had if the clock had not changed.
+    pub(super) fn expected(
+        &self,
+        (gap, overlap): (DstGap, DstOverlap),
+        real: bool,
+        meant: impl Fn(Timestamp, DateTime) -> bool,
+    ) -> Vec<Nominal> {
+        let fires = |before: &Judged, minute: &Judged| {
+            let kept = real
+                || match overlap {
+                    Both => true,
+                    First => minute.first,
+                    Second => minute.last,
+                };
+            let skipped = std::iter::successors(Some(before.local), |local| {
+                Some(*local + SignedDuration::from_mins(1))
+            });
+            let mut skipped = skipped.skip(1).take_while(|skipped| *skipped < minute.local);
+            (kept && meant(minute.instant, minute.local))
+                || (!real
+                    && gap == RunAfter
+                    && skipped.any(|local| meant(before.offset.to_timestamp(local).unwrap(), local)))
+        };
+        let pairs = self.minutes.windows(2).filter(|pair| fires(&pair[0], &pair[1]));
+        pairs.map(|pair| Nominal::at_or_before(pair[1].instant)).collect()
+    }
+
+    /// The minutes at which the calendar fires.
+    pub(super) fn found(&self, calendar: &Calendar) -> Vec<Nominal> {
+        let at = |minute: &Judged| Nominal::at_or_before(minute.instant);
+        calendar.due_between(at(&self.minutes[0]), at(self.minutes.last().unwrap())).collect()
+    }
+}
