@@ -165,8 +165,8 @@ impl Calendar {
 
     /// The nominal times from an instant on, which may lie within a second.
     pub fn onwards(&self, instant: Timestamp) -> impl Iterator<Item = Nominal> + '_ {
-        let first =
-            Nominal::from_second(first_second(instant) - 1).and_then(|before| self.next_after(before));
+        let before = Nominal::from_second(Nominal::at_or_after(instant).as_second() - 1);
+        let first = before.and_then(|before| self.next_after(before));
         std::iter::successors(first, |nominal| self.next_after(*nominal))
     }
 

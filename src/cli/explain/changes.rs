@@ -50,7 +50,7 @@ pub(super) fn effect(spec: &CalendarSpec, rule: &Rule, change: &Change) -> Strin
     match rule.form {
         Form::At(_) => return "its instants stay what they are".to_owned(),
         Form::Every(_) => return "it goes on in real time, so its local times move".to_owned(),
-        Form::Cron(_) => {}
+        Form::Cron(_) | Form::Recurrence(_) => {}
     }
     let step = change.step();
     let at = Nominal::at_or_before(change.at).as_second();

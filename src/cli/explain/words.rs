@@ -1,6 +1,6 @@
 //! Rules in words: what a cron expression, a period or a list of instants says.
 
-use crate::schedule::{Form, Rule};
+use crate::schedule::{Form, Frequency, Recurrence, Rule};
 
 const MONTHS: [&str; 12] = [
     "January",
@@ -26,6 +26,7 @@ pub(super) fn form(rule: &Rule) -> (&'static str, Option<String>) {
         Form::Cron(cron) => ("cron", Some(cron.as_str().to_owned())),
         Form::Every(every) => ("every", Some(span(every.period_secs()))),
         Form::At(_) => ("at", None),
+        Form::Recurrence(_) => ("recurrence", None),
     }
 }
 
@@ -39,7 +40,22 @@ pub(super) fn words(rule: &Rule) -> String {
             [one] => format!("once, at {one}"),
             [first, .., last] => format!("{} times, from {first} to {last}", times.len()),
         },
+        Form::Recurrence(of) => recurrence(of),
     }
+}
+
+/// How far apart the units of a recurrence are, and from where they count.
+fn recurrence(recurrence: &Recurrence) -> String {
+    let (frequency, interval) = recurrence.period();
+    let unit = match frequency {
+        Frequency::Minute => "minute",
+        Frequency::Hour => "hour",
+        Frequency::Day => "day",
+        Frequency::Week => "week",
+        Frequency::Month => "month",
+    };
+    let units = if interval == 1 { unit.to_owned() } else { format!("{interval} {unit}s") };
+    format!("every {units}, counted from {}, at the times that its schedule names", recurrence.start())
 }
 
 /// Seconds as a duration is written in the file.
