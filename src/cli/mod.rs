@@ -8,6 +8,7 @@ mod diff;
 mod explain;
 mod fire;
 mod history;
+mod import;
 mod next;
 mod pause;
 mod retry;
@@ -83,6 +84,8 @@ enum Command {
     Status(status::Arguments),
     /// Prove that the ledger covers the calendar: every nominal time has exactly one record.
     Audit(audit::Arguments),
+    /// Turn triggers of Data Factory into entries of a schedule file, and prove that they name the same times.
+    Import(import::Arguments),
     /// Print the JSON Schema of the schedule file, for editors.
     Schema,
 }
@@ -130,6 +133,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, clock: Arc<dyn Clock>
         Command::History(arguments) => history::run(&outside, &arguments),
         Command::Status(arguments) => status::run(&outside, &arguments),
         Command::Audit(arguments) => audit::run(&outside, &arguments),
+        Command::Import(arguments) => import::run(&outside, &arguments),
         Command::Schema => schema::run(),
     };
     ExitCode::from(exit as u8)

@@ -151,17 +151,15 @@ fn try_out(
     }
 }
 
-/// The pipeline's name with everything that an entry's name may not hold replaced.
+/// The name that an entry has of its pipeline.
 fn default_name(collector: &mut Collector<'_>, path: &str, pipeline: &PipelineName) -> Option<EntryName> {
-    let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '-' };
-    let text: String = pipeline.as_str().chars().map(plain).take(63).collect();
-    if !text.bytes().any(|b| b.is_ascii_alphanumeric()) {
+    let name = EntryName::made_of(pipeline.as_str());
+    if name.is_none() {
         let message =
             "no name can be made of the pipeline's; give the entry a `name` of letters, digits, . _ -";
         collector.wrong(path, "pipeline", message);
-        return None;
     }
-    EntryName::new(&text).ok()
+    name
 }
 
 fn factory(

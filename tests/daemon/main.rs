@@ -18,6 +18,7 @@ mod disk;
 mod examples;
 mod explain;
 mod faults;
+mod import;
 mod kills;
 mod main_job;
 mod manifest;

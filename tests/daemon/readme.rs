@@ -100,6 +100,21 @@ fn the_json_that_it_shows_is_what_the_commands_write() {
 }
 
 #[test]
+fn the_trigger_that_it_shows_is_imported_as_it_shows() {
+    let trigger = blocks("json").into_iter().find(|text| text.contains("ScheduleTrigger")).unwrap();
+    let place = Place::new();
+    std::fs::write(place.path("trigger.json"), trigger).unwrap();
+    let imported = place.command(&["import", "trigger.json"]).current_dir(place.path("")).output().unwrap();
+    assert_eq!(imported.status.code(), Some(0), "{}", errors(&imported));
+    let shown = blocks("text").into_iter().find(|text| text.starts_with("pipelines:")).unwrap();
+    // How many firings there are in two years depends on today.
+    let steady = |text: &str| -> Vec<String> {
+        text.lines().filter(|line| !line.starts_with("  # proved: ")).map(str::to_owned).collect()
+    };
+    assert_eq!(steady(&results(&imported)), steady(&shown));
+}
+
+#[test]
 fn it_lists_every_event_and_only_fields_that_there_are() {
     let rows = table("event | level | when | own fields");
     let listed: BTreeSet<String> = rows.iter().flat_map(|row| words(&row[0])).collect();

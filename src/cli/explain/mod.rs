@@ -8,6 +8,7 @@ use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
 
+pub(super) use self::words::span;
 use super::next::{self, Coming};
 use super::{Format, Outside, When, complain, print, print_json, unknown_entry};
 use crate::config::Entry;

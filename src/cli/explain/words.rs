@@ -59,7 +59,7 @@ fn recurrence(recurrence: &Recurrence) -> String {
 }
 
 /// Seconds as a duration is written in the file.
-pub(super) fn span(seconds: i64) -> String {
+pub(in crate::cli) fn span(seconds: i64) -> String {
     let mut rest = seconds;
     let mut text = String::new();
     for (unit, length) in [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)] {
