@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::collect::{Collector, join, kind};
 use super::keys::Keys;
 use super::value::{Moment, duration};
-use super::{raw, recurrence};
+use super::{except, raw, recurrence};
 use crate::ids::Nominal;
 use crate::schedule::{Calendar, CalendarSpec, DstGap, DstOverlap, Every, Form, Recurrence, Rule, Zone};
 
@@ -44,6 +44,7 @@ pub(super) fn read(
         zone: around.zone,
         start,
         end,
+        except: keys.except.clone().or_else(|| defaults.except.clone()),
         dst_gap: around.gap,
         dst_overlap: around.overlap,
         jitter: keys.jitter.or(defaults.jitter).unwrap_or_default(),
@@ -92,7 +93,7 @@ fn rule(collector: &mut Collector<'_>, path: &str, value: Value, around: &Around
     match value {
         Value::String(text) => {
             let form = Form::Cron(collector.cron(path, "", &text)?);
-            Some(Rule { form, zone: around.zone.clone(), start: None, end: None })
+            Some(Rule { form, zone: around.zone.clone(), start: None, end: None, except: None })
         }
         value @ Value::Object(_) => mapping(collector, path, value, around),
         other => {
@@ -122,8 +123,10 @@ fn mapping(collector: &mut Collector<'_>, path: &str, value: Value, around: &Aro
     if raw.every.is_none() && (raw.offset.is_some() || raw.anchor.is_some()) {
         collector.wrong(path, "", "`offset` and `anchor` go with `every`");
     }
+    let except = except::read(collector, &join(path, "except"), raw.except.take());
     if let Some(value) = raw.recurrence.take() {
-        return recurrence_rule(collector, path, value, raw, around);
+        let rule = recurrence_rule(collector, path, value, raw, around)?;
+        return Some(Rule { except, ..rule });
     }
     let zone = collector.zone(path, "timezone", raw.timezone).unwrap_or_else(|| around.zone.clone());
     let start = time(collector, path, "start", raw.start, &zone);
@@ -146,7 +149,7 @@ fn mapping(collector: &mut Collector<'_>, path: &str, value: Value, around: &Aro
         let text = collector.take(path, "cron", raw.cron)?;
         Form::Cron(collector.cron(path, "cron", &text)?)
     };
-    Some(Rule { form, zone, start, end })
+    Some(Rule { form, zone, start, end, except })
 }
 
 /// A rule with `recurrence`, whose own zone and bounds may stand in it, as Data Factory writes them.
@@ -191,7 +194,10 @@ fn recurrence_rule(
     )?;
     let spec = recurrence::read(collector, &place, inner, origin)?;
     match Recurrence::new(&spec, &zone) {
-        Ok(recurrence) => Some(Rule { form: Form::Recurrence(Box::new(recurrence)), zone, start, end }),
+        Ok(recurrence) => {
+            let form = Form::Recurrence(Box::new(recurrence));
+            Some(Rule { form, zone, start, end, except: None })
+        }
         Err(error) => {
             collector.wrong(&place, "", error.to_string());
             None

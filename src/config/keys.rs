@@ -1,5 +1,6 @@
 //! The keys that `defaults:` and an entry have in common, read one by one.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -7,10 +8,10 @@ use serde_json::{Map, Value};
 use super::collect::{Collector, join};
 use super::problem::Found;
 use super::value::{Moment, duration_within};
-use super::{Missed, OnUnknown, Policy, raw};
+use super::{Missed, OnUnknown, Policy, except, raw};
 use crate::ids::{FactoryName, ResourceGroup, SubscriptionId};
 use crate::retry::RetryPolicy;
-use crate::schedule::{DstGap, DstOverlap, Zone};
+use crate::schedule::{DstGap, DstOverlap, Except, Zone};
 
 /// The keys that `defaults:` and an entry have in common, as far as they are given.
 #[derive(Debug, Clone, Default)]
@@ -21,6 +22,7 @@ pub(super) struct Keys {
     pub(super) jitter: Option<Duration>,
     pub(super) dst_gap: Option<DstGap>,
     pub(super) dst_overlap: Option<DstOverlap>,
+    pub(super) except: Option<Arc<Except>>,
     pub(super) enabled: Option<bool>,
     pub(super) subscription: Option<SubscriptionId>,
     pub(super) resource_group: Option<ResourceGroup>,
@@ -108,6 +110,7 @@ pub(super) fn keys(collector: &mut Collector<'_>, path: &str, raw: raw::Entry) -
         jitter: collector.read(path, "jitter", raw.jitter, |text| duration_within(&text, "0s", "1d")),
         dst_gap: collector.take(path, "dst_gap", raw.dst_gap),
         dst_overlap: collector.take(path, "dst_overlap", raw.dst_overlap),
+        except: except::read(collector, &join(path, "except"), raw.except),
         enabled: collector.take(path, "enabled", raw.enabled),
         subscription: collector
             .read(path, "subscription_id", raw.subscription_id, |text| SubscriptionId::new(&text)),

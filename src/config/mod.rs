@@ -4,6 +4,7 @@ mod calendar;
 mod collect;
 mod endpoint;
 mod entry;
+mod except;
 mod keys;
 mod load;
 mod position;
@@ -29,8 +30,9 @@ use crate::retry::RetryPolicy;
 use crate::schedule::Calendar;
 use crate::template::{Context, Parameters};
 
-pub use collect::kind;
+pub use collect::{Outside, kind};
 pub use endpoint::{Endpoint, TRUST_HOST};
+pub use except::{Dates, Holidays, with_holidays};
 pub use load::{ledger_hint, load, load_accepted};
 pub use problem::{Problem, Problems};
 pub use raw::{schema, value};
@@ -47,6 +49,8 @@ pub struct Settings {
     pub daemon: Daemon,
     /// All entries, disabled ones included, in the order of the file; names are unique.
     pub entries: Vec<Arc<Entry>>,
+    /// What the holiday files say that it names.
+    pub holidays: Holidays,
 }
 
 /// The `azure:` block.

@@ -341,7 +341,7 @@ pub(super) struct Entry {
     /// A cron expression, or a mapping with `cron`, `every`, `at` or `recurrence`, or a list of them.
     #[schemars(with = "Option<Schedule>")]
     pub(super) schedule: Option<Value>,
-    /// IANA name of the zone in which times are meant. Default: UTC.
+    /// IANA or Windows name of the zone in which times are meant. Default: UTC.
     pub(super) timezone: Option<Field<String>>,
     /// What the pipeline is given; texts may hold templates.
     pub(super) parameters: Option<Field<Map<String, Value>>>,
@@ -373,6 +373,9 @@ pub(super) struct Entry {
     pub(super) dst_gap: Option<Field<crate::schedule::DstGap>>,
     /// A fixed time that the clock repeats: first, second or both. Default: first.
     pub(super) dst_overlap: Option<Field<crate::schedule::DstOverlap>>,
+    /// It does not fire at these times: one item or a list of them.
+    #[schemars(with = "Option<Excepts>")]
+    pub(super) except: Option<Value>,
     /// Attempts and their spacing.
     #[schemars(with = "Option<Retry>")]
     pub(super) retry: Option<Value>,
@@ -396,7 +399,6 @@ impl Section for Entry {
         "pause_after_failures",
         "max_active",
         "serialize",
-        "except",
     ];
     const ELSEWHERE: &'static [(&'static str, &'static str)] = &[
         ("cron", "under `schedule:`"),
@@ -458,10 +460,12 @@ pub(super) struct Rule {
     pub(super) start: Option<Field<String>>,
     /// Before this.
     pub(super) end: Option<Field<String>>,
+    /// Not at these times, in its own zone: one item or a list of them.
+    #[schemars(with = "Option<Excepts>")]
+    pub(super) except: Option<Value>,
 }
 
 impl Section for Rule {
-    const LATER: &'static [&'static str] = &["except"];
     const ELSEWHERE: &'static [(&'static str, &'static str)] = &[
         ("frequency", "under `recurrence:`"),
         ("interval", "under `recurrence:`"),
@@ -470,6 +474,40 @@ impl Section for Rule {
         ("timeZone", "under `recurrence:`"),
     ];
 }
+
+/// What is left out: one item or several.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "describes the two shapes for the JSON Schema; they are read one by one")]
+pub(super) enum Excepts {
+    /// One.
+    One(ExceptItem),
+    /// Several.
+    Several(Vec<ExceptItem>),
+}
+
+/// One item that is left out.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "describes the two shapes for the JSON Schema; they are read one by one")]
+pub(super) enum ExceptItem {
+    /// A date (2026-12-25), a range of dates (2026-12-24..2026-12-26) or a weekday (saturday).
+    Days(String),
+    /// A cron expression or a holiday file.
+    Rule(Box<ExceptRule>),
+}
+
+/// Times that are left out: `cron` or `file`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct ExceptRule {
+    /// The local times that an expression names; with five fields whole minutes.
+    pub(super) cron: Option<Field<String>>,
+    /// The absolute path of a holiday file: a date or a range of dates on each line, comments from # on.
+    pub(super) file: Option<Field<String>>,
+}
+
+impl Section for ExceptRule {}
 
 /// The recurrence of a schedule trigger, in Data Factory's own words.
 #[derive(Debug, Default, Deserialize, JsonSchema)]

@@ -21,8 +21,13 @@ fn now() -> Timestamp {
     "2026-11-24T04:00:00Z".parse().unwrap()
 }
 
+/// An environment, and no files.
+fn outside<'a>(environment: &'a dyn Fn(&str) -> Option<String>) -> Outside<'a> {
+    Outside { environment, file: &|_| Err("there is no such file".to_owned()) }
+}
+
 fn read(text: &str) -> Result<Settings, Problems> {
-    load(text.as_bytes(), "s.yaml", &|_| None, now())
+    load(text.as_bytes(), "s.yaml", outside(&|_| None), now())
 }
 
 fn with_azure(rest: &str) -> Result<Settings, Problems> {
@@ -195,7 +200,7 @@ fn what_is_no_plain_yaml_gets_a_clear_error() {
     assert!(said("just text\n").contains("must be a mapping"));
     assert!(said("- a\n").contains("must be a mapping"));
     assert!(said("a: [1, 2\n").starts_with("s.yaml:"));
-    let bad = load(b"azure: \xff\xfe\n", "s.yaml", &|_| None, now());
+    let bad = load(b"azure: \xff\xfe\n", "s.yaml", outside(&|_| None), now());
     assert!(problem(bad).starts_with("s.yaml:1:8: the file is not UTF-8"));
 }
 
@@ -476,7 +481,7 @@ fn the_trusted_host_comes_from_the_environment_only() {
     let text = format!("{AZURE}  authority: https://login.corp.example\npipelines: []\n");
     assert!(problem(read(&text)).contains("ADF_CRON_TRUST_HOST"));
     let trusting = |name: &str| (name == TRUST_HOST).then(|| "login.corp.example".to_owned());
-    assert!(load(text.as_bytes(), "s.yaml", &trusting, now()).is_ok());
+    assert!(load(text.as_bytes(), "s.yaml", outside(&trusting), now()).is_ok());
 }
 
 #[test]

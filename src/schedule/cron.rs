@@ -14,7 +14,8 @@ use jiff::tz::Offset;
 
 use super::ScheduleError;
 use super::days::{Count, Days, OfMonth, OfWeek};
-use super::times::{Times, bits, low};
+use super::except::Span;
+use super::times::{ALL_HOURS, ALL_SIXTY, Times, bits, low};
 use super::zone::Pattern;
 
 /// How many months ahead a date is looked for, 50 years: the fifth Monday of February comes every 28 years, and
@@ -35,6 +36,7 @@ pub struct Cron {
     days: Days,
     months: u16,
     wildcard: bool,
+    with_seconds: bool,
 }
 
 impl fmt::Debug for Cron {
@@ -66,6 +68,7 @@ impl Cron {
             months: u16::try_from(bits(pattern.months.values()) & 0xffff).unwrap_or(0),
             days: days(pattern),
             wildcard: is_wildcard(text),
+            with_seconds: text.split_whitespace().count() == 6,
             text: text.into(),
         };
         match cron.next_date(jiff::civil::date(2000, 1, 1)) {
@@ -78,6 +81,25 @@ impl Cron {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// How much of the time around a local time it names without a gap, if it names that; the minute, if it says
+    /// nothing of seconds.
+    pub(super) fn span(&self, local: DateTime) -> Option<Span> {
+        let seconds = if self.with_seconds { self.times.seconds } else { ALL_SIXTY };
+        let of_month =
+            self.months & 1 << local.month() != 0 && self.days.within(local.date()) & 1 << local.day() != 0;
+        let named = of_month
+            && self.times.hours & 1 << local.hour() != 0
+            && self.times.minutes & 1 << local.minute() != 0
+            && seconds & 1 << local.second() != 0;
+        let (minute, hour) = (seconds == ALL_SIXTY, self.times.minutes == ALL_SIXTY);
+        named.then_some(match (minute, hour, self.times.hours == ALL_HOURS) {
+            (true, true, true) => Span::Day,
+            (true, true, false) => Span::Hour,
+            (true, false, _) => Span::Minute,
+            (false, ..) => Span::Second,
+        })
     }
 
     /// The first date at or after `from` that matches, if any does within fifty years.

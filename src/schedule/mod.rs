@@ -25,8 +25,10 @@
 mod cron;
 mod days;
 mod every;
+mod except;
 mod recurrence;
 mod times;
+mod windows;
 mod zone;
 
 use std::sync::Arc;
@@ -40,8 +42,13 @@ use crate::ids::{EntryName, Nominal};
 
 pub use cron::Cron;
 pub use every::Every;
+pub use except::Except;
 pub use recurrence::{Frequency, Recurrence, RecurrenceSpec};
 pub use zone::Zone;
+
+/// Times in a row that may be left out one by one; whole minutes, hours and days count once. A calendar that goes on
+/// like that, `every: 2s` without all even seconds, has no further time.
+const MOST_LEFT_OUT: u32 = 1_000_000;
 
 /// Why a schedule cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -113,6 +120,8 @@ pub struct Rule {
     pub start: Option<Timestamp>,
     /// Before this.
     pub end: Option<Timestamp>,
+    /// But not at these times, in its own zone.
+    pub except: Option<Arc<Except>>,
 }
 
 /// What a calendar is made of.
@@ -126,6 +135,8 @@ pub struct CalendarSpec {
     pub start: Option<Timestamp>,
     /// Before this.
     pub end: Option<Timestamp>,
+    /// But not at these times, in `zone`.
+    pub except: Option<Arc<Except>>,
     /// See the module's page.
     pub dst_gap: DstGap,
     /// See the module's page.
@@ -174,12 +185,11 @@ impl Calendar {
     #[must_use]
     pub fn next_after(&self, after: Nominal) -> Option<Nominal> {
         let after = self.spec.start.map_or(Some(after), |start| not_before(start, after))?;
-        self.spec
-            .rules
-            .iter()
-            .filter_map(|rule| self.rule_next(rule, after))
-            .min()
-            .filter(|nominal| self.spec.end.is_none_or(|end| nominal.timestamp() < end))
+        let union = |after| {
+            let next = self.spec.rules.iter().filter_map(|rule| self.rule_next(rule, after)).min()?;
+            Some(next).filter(|nominal| self.spec.end.is_none_or(|end| nominal.timestamp() < end))
+        };
+        not_except(self.spec.except.as_deref(), &self.spec.zone, after, union)
     }
 
     /// The last nominal time before `before`, if there is one in the fifty years before.
@@ -251,7 +261,7 @@ impl Calendar {
 
     fn rule_next(&self, rule: &Rule, after: Nominal) -> Option<Nominal> {
         let after = rule.start.map_or(Some(after), |start| not_before(start, after))?;
-        let next = match &rule.form {
+        let next = |after| match &rule.form {
             Form::Cron(cron) => {
                 zone::next_after(cron, &rule.zone, self.spec.dst_gap, self.spec.dst_overlap, after)
             }
@@ -262,7 +272,10 @@ impl Calendar {
             }
             Form::At(times) => times.get(times.partition_point(|time| *time <= after)).copied(),
         };
-        next.filter(|nominal| rule.end.is_none_or(|end| nominal.timestamp() < end))
+        let within = |after| {
+            next(after).filter(|nominal: &Nominal| rule.end.is_none_or(|end| nominal.timestamp() < end))
+        };
+        not_except(rule.except.as_deref(), &rule.zone, after, within)
     }
 }
 
@@ -273,12 +286,34 @@ fn not_before(start: Timestamp, after: Nominal) -> Option<Nominal> {
     Some(before.max(after))
 }
 
+/// The first of the times after `after` that `next` gives and that is not left out, within fifty years.
+fn not_except(
+    except: Option<&Except>,
+    zone: &Zone,
+    after: Nominal,
+    next: impl Fn(Nominal) -> Option<Nominal>,
+) -> Option<Nominal> {
+    let Some(except) = except else { return next(after) };
+    let limit = after.as_second() + zone::LOOK_AHEAD.as_secs();
+    let mut from = after;
+    for _ in 0..MOST_LEFT_OUT {
+        let found = next(from).filter(|found| found.as_second() <= limit)?;
+        match except.until(found, zone) {
+            None => return Some(found),
+            Some(until) => from = until.max(found),
+        }
+    }
+    None
+}
+
 /// The calendar as text, in a form that no release may change: a changed fingerprint makes every entry
 /// begin anew.
 fn canonical(spec: &CalendarSpec) -> String {
     use std::fmt::Write as _;
     let mut text = String::new();
     let bound = |bound: Option<Timestamp>| bound.map(|at| at.to_string()).unwrap_or_default();
+    // Calendars of before it could be said keep their fingerprint.
+    let except = |except: Option<&Except>| except.map(|except| format!("|{except}")).unwrap_or_default();
     for rule in &spec.rules {
         // Writing to a string cannot fail.
         let _ = match &rule.form {
@@ -289,17 +324,19 @@ fn canonical(spec: &CalendarSpec) -> String {
                 write!(text, "at ").and_then(|()| times.iter().try_for_each(|time| write!(text, "{time} ")))
             }
         };
-        let _ = writeln!(text, "|{}|{}|{}", rule.zone.name(), bound(rule.start), bound(rule.end));
+        let _ = write!(text, "|{}|{}|{}", rule.zone.name(), bound(rule.start), bound(rule.end));
+        let _ = writeln!(text, "{}", except(rule.except.as_deref()));
     }
     let _ = write!(
         text,
-        "{}|{}|{}|{:?}|{:?}|{}",
+        "{}|{}|{}|{:?}|{:?}|{}{}",
         spec.zone.name(),
         bound(spec.start),
         bound(spec.end),
         spec.dst_gap,
         spec.dst_overlap,
-        spec.jitter.as_millis()
+        spec.jitter.as_millis(),
+        except(spec.except.as_deref())
     );
     text
 }

@@ -1,6 +1,8 @@
 //! The calendar policy as tables, and against an oracle that looks at every minute.
 
 mod chance;
+mod except;
+mod oracle;
 mod recurrence;
 
 use proptest::prelude::*;
@@ -12,12 +14,13 @@ use chance::{Chance, Window};
 fn calendar(cron: &str, zone: &str, dst_gap: DstGap, dst_overlap: DstOverlap) -> Calendar {
     let zone = Zone::parse(zone).unwrap();
     let form = Form::Cron(Cron::parse(cron).unwrap());
-    let rule = Rule { form, zone: zone.clone(), start: None, end: None };
+    let rule = Rule { form, zone: zone.clone(), start: None, end: None, except: None };
     Calendar::new(CalendarSpec {
         rules: vec![rule],
         zone,
         start: None,
         end: None,
+        except: None,
         dst_gap,
         dst_overlap,
         jitter: Duration::ZERO,
@@ -180,7 +183,7 @@ fn every_keeps_its_phase_whenever_it_is_asked() {
 
 fn union(jitter: Duration) -> Calendar {
     let zone = Zone::utc();
-    let rule = |form| Rule { form, zone: zone.clone(), start: None, end: None };
+    let rule = |form| Rule { form, zone: zone.clone(), start: None, end: None, except: None };
     let times: Arc<[Nominal]> = vec![nominal("2026-11-23T00:10:00Z"), nominal("2026-11-23T00:11:00Z")].into();
     Calendar::new(CalendarSpec {
         rules: vec![
@@ -191,6 +194,7 @@ fn union(jitter: Duration) -> Calendar {
         zone: zone.clone(),
         start: Some("2026-11-23T00:05:00Z".parse().unwrap()),
         end: Some("2026-11-23T00:20:00Z".parse().unwrap()),
+        except: None,
         dst_gap: RunAfter,
         dst_overlap: First,
         jitter,

@@ -11,11 +11,11 @@ use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
 use jiff::{SignedDuration, Timestamp};
 
-use super::{DstGap, DstOverlap, ScheduleError};
+use super::{DstGap, DstOverlap, ScheduleError, windows};
 use crate::ids::Nominal;
 
 /// Fifty years.
-const LOOK_AHEAD: SignedDuration = SignedDuration::from_hours(50 * 366 * 24);
+pub(super) const LOOK_AHEAD: SignedDuration = SignedDuration::from_hours(50 * 366 * 24);
 
 /// A time zone, with the name by which the user knows it.
 #[derive(Debug, Clone)]
@@ -25,7 +25,8 @@ pub struct Zone {
 }
 
 impl Zone {
-    /// The zone of this IANA name, from the system's database.
+    /// The zone of this IANA name, from the system's database, or the one that Windows knows by this name. Its own
+    /// name is that of IANA either way.
     ///
     /// # Errors
     /// [`ScheduleError::Zone`] when there is none, with what to do about it.
@@ -33,8 +34,9 @@ impl Zone {
         if name.eq_ignore_ascii_case("UTC") {
             return Ok(Self::utc());
         }
-        match TimeZone::get(name) {
-            Ok(rules) => Ok(Self { name: rules.iana_name().unwrap_or(name).into(), rules }),
+        let iana = windows::iana(name.trim()).unwrap_or(name);
+        match TimeZone::get(iana) {
+            Ok(rules) => Ok(Self { name: rules.iana_name().unwrap_or(iana).into(), rules }),
             Err(_) => {
                 let database = jiff::tz::db();
                 let advice = advice(name, database.available().map(|known| known.to_string()));
@@ -96,12 +98,11 @@ fn advice(name: &str, known: impl Iterator<Item = String>) -> String {
     if known.peek().is_none() {
         return ": this system has no time zone database; install tzdata".to_owned();
     }
-    if wanted.ends_with("standard time") || wanted.ends_with("daylight time") {
-        return ": Windows names are not read yet (a later release will); write the IANA name, for example \
-                Europe/Berlin"
-            .to_owned();
+    if wanted.ends_with("daylight time") {
+        return "; Windows names its zones by their standard time, all year".to_owned();
     }
     known
+        .chain(windows::names().map(str::to_owned))
         .map(|known| (strsim::jaro_winkler(&wanted, &known.to_lowercase()), known))
         .filter(|(likeness, _)| *likeness > 0.8)
         .max_by(|a, b| a.0.total_cmp(&b.0))
@@ -196,13 +197,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_windows_name_of_a_zone_is_told_from_a_misspelt_one() {
+    fn a_windows_name_is_the_zone_that_it_means() {
+        let name = |name: &str| Zone::parse(name).unwrap().name().to_owned();
+        assert_eq!(name("W. Europe Standard Time"), "Europe/Berlin");
+        assert_eq!(name("india standard time"), "Asia/Kolkata");
+        assert_eq!(name("UTC"), "UTC");
+        assert_eq!(name("Dateline Standard Time"), "Etc/GMT+12");
+    }
+
+    #[test]
+    fn a_name_that_is_none_is_told_what_may_be_meant() {
         let said = |name: &str| Zone::parse(name).unwrap_err().to_string();
-        for windows in ["W. Europe Standard Time", "eastern daylight time", "E. Australia Standard Time"] {
-            let said = said(windows);
-            assert!(said.starts_with(&format!("unknown time zone '{windows}': Windows names")), "{said}");
-            assert!(said.contains("write the IANA name"), "{said}");
-        }
+        assert_eq!(
+            said("W. Europa Standard Time"),
+            "unknown time zone 'W. Europa Standard Time'; did you mean 'W. Europe Standard Time'?"
+        );
+        assert!(said("Eastern Daylight Time").contains("by their standard time"));
         assert_eq!(said("Europe/Berln"), "unknown time zone 'Europe/Berln'; did you mean 'Europe/Berlin'?");
         assert_eq!(said("Mars/Olympus"), "unknown time zone 'Mars/Olympus'");
     }

@@ -269,10 +269,11 @@ mod tests {
         let zone = Zone::parse("Europe/Berlin").unwrap();
         let form = Form::Cron(Cron::parse("30 0 * * *").unwrap());
         let calendar = Calendar::new(CalendarSpec {
-            rules: vec![Rule { form, zone: zone.clone(), start: None, end: None }],
+            rules: vec![Rule { form, zone: zone.clone(), start: None, end: None, except: None }],
             zone,
             start: None,
             end: None,
+            except: None,
             dst_gap: DstGap::RunAfter,
             dst_overlap: DstOverlap::First,
             jitter: std::time::Duration::ZERO,

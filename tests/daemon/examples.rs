@@ -29,6 +29,7 @@ fn the_complete_example_shows_every_key() {
         "Recurrence",
         "RecurrenceSchedule",
         "Occurrence",
+        "ExceptRule",
         "Retry",
     ];
     let known = sections.iter().flat_map(|name| defs[*name]["properties"].as_object().unwrap().keys());

@@ -11,7 +11,7 @@ const ENTRIES: &str = "pipelines:
     start: 2026-06-01
     enabled: false
     schedule:
-      - { cron: '0,30 2 * * MON-FRI', timezone: America/New_York }
+      - { cron: '0,30 2 * * MON-FRI', timezone: America/New_York, except: 2026-12-25 }
       - { every: 90m, end: 2030-01-01 }
       - { at: '2026-12-31T23:00:00Z' }
 ";
@@ -52,7 +52,7 @@ fn explain_tells_each_schedule_of_a_list_in_its_own_zone() {
     let text = results(&place.run(&["explain", "many", "--from", "2026-11-24T12:00:00Z"]));
     for line in [
         "many starts Ingest in adf-prod; it is disabled and fires at none of these times",
-        "  at 02:00 and 02:30, on Monday to Friday (cron 0,30 2 * * MON-FRI, America/New_York)",
+        "  at 02:00 and 02:30, on Monday to Friday, but not at the times of its `except` (cron 0,30 2 * * MON-FRI, America/New_York)",
         "  every 1h30m of real time, before 2030-01-01T00:00:00Z (every 1h30m, UTC)",
         "  once, at 2026-12-31T23:00:00Z (at, UTC)",
         "  all of it, not before 2026-06-01T00:00:00Z",

@@ -9,6 +9,7 @@
 mod answers;
 mod audit;
 mod bad_input;
+mod calendar;
 mod certificate;
 mod chance;
 mod check_live;

@@ -155,12 +155,13 @@ fn planned(intent: &Intent) -> Record {
 /// The calendar of all that is left out here.
 fn half_hourly() -> Arc<Calendar> {
     let every = Every::new(Duration::from_secs(1_800), Duration::ZERO, None).unwrap();
-    let rule = Rule { form: Form::Every(every), zone: Zone::utc(), start: None, end: None };
+    let rule = Rule { form: Form::Every(every), zone: Zone::utc(), start: None, end: None, except: None };
     Arc::new(Calendar::new(CalendarSpec {
         rules: vec![rule],
         zone: Zone::utc(),
         start: None,
         end: None,
+        except: None,
         dst_gap: DstGap::default(),
         dst_overlap: DstOverlap::default(),
         jitter: Duration::ZERO,

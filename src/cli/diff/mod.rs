@@ -3,7 +3,7 @@
 mod compare;
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
@@ -14,7 +14,7 @@ use self::compare::{Change, Difference, Range};
 use super::{Format, Outside, When, complain, print, print_json};
 use crate::config::Entry;
 use crate::daemon::Exit;
-use crate::daemon::schedule_file::{self, Loaded, Rejection};
+use crate::daemon::schedule_file::{self, Loaded};
 use crate::ids::Nominal;
 use crate::schedule::Zone;
 
@@ -79,10 +79,7 @@ struct Firing {
 
 pub(super) fn run(outside: &Outside, arguments: &Arguments) -> Exit {
     let now = outside.clock.now().wall;
-    // What the old file was accepted for once, its templates may not do by now.
-    let old = schedule_file::read(&arguments.old)
-        .map_err(|message| Rejection::unreadable(&arguments.old, message))
-        .and_then(|text| schedule_file::accepted(&text, &shown(&arguments.old), &outside.environment));
+    let old = schedule_file::load(&arguments.old, &outside.environment, now);
     let new = schedule_file::load(&arguments.new, &outside.environment, now);
     let (Ok(old), Ok(new)) = (&old, &new) else {
         for rejection in [&old, &new].into_iter().filter_map(|loaded| loaded.as_ref().err()) {
@@ -106,10 +103,6 @@ pub(super) fn run(outside: &Outside, arguments: &Arguments) -> Exit {
         Exit::Done if !report.entries.is_empty() => Exit::Failed,
         written => written,
     }
-}
-
-fn shown(path: &Path) -> String {
-    path.display().to_string()
 }
 
 fn range(arguments: &Arguments, now: Timestamp) -> Result<Range, String> {

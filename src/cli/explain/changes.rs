@@ -140,12 +140,13 @@ mod tests {
     fn told(zone: &str, expression: &str, gap: DstGap, overlap: DstOverlap) -> [String; 2] {
         let zone = Zone::parse(zone).unwrap();
         let form = Form::Cron(Cron::parse(expression).unwrap());
-        let rule = Rule { form, zone: zone.clone(), start: None, end: None };
+        let rule = Rule { form, zone: zone.clone(), start: None, end: None, except: None };
         let spec = CalendarSpec {
             rules: vec![rule.clone()],
             zone: zone.clone(),
             start: None,
             end: None,
+            except: None,
             dst_gap: gap,
             dst_overlap: overlap,
             jitter: std::time::Duration::ZERO,

@@ -43,6 +43,8 @@ struct Explained {
     /// The bounds of the entry.
     start: Option<String>,
     end: Option<String>,
+    /// Whether an `except` of the entry leaves out some times.
+    except: bool,
     schedule: Vec<Said>,
     next: Vec<Coming>,
     clock_changes: Vec<ClockChange>,
@@ -58,6 +60,7 @@ struct Said {
     timezone: String,
     start: Option<String>,
     end: Option<String>,
+    except: bool,
 }
 
 /// One change of the clock of a zone in which the entry has rules.
@@ -110,7 +113,8 @@ fn explain(entry: &Entry, now: Timestamp, number: usize) -> Explained {
     let said = |rule: &Rule| {
         let (form, text) = words::form(rule);
         let (words, timezone) = (words::words(rule), rule.zone.name().to_owned());
-        Said { form, text, words, timezone, start: bound(rule.start), end: bound(rule.end) }
+        let (start, end, except) = (bound(rule.start), bound(rule.end), rule.except.is_some());
+        Said { form, text, words, timezone, start, end, except }
     };
     Explained {
         entry: entry.name.to_string(),
@@ -120,6 +124,7 @@ fn explain(entry: &Entry, now: Timestamp, number: usize) -> Explained {
         timezone: entry.calendar.zone().name().to_owned(),
         start: bound(spec.start),
         end: bound(spec.end),
+        except: spec.except.is_some(),
         schedule: spec.rules.iter().map(said).collect(),
         next: next::firings(entry, now).take(number).collect(),
         clock_changes: clock_changes(entry, now),
@@ -161,15 +166,17 @@ fn as_text(explained: &Explained) -> String {
     let Explained { entry, pipeline, factory, .. } = explained;
     let disabled = if explained.enabled { "" } else { "; it is disabled and fires at none of these times" };
     let mut text = format!("{entry} starts {pipeline} in {factory}{disabled}\n\nSCHEDULE\n");
-    let bounds = |start: &Option<String>, end: &Option<String>| {
+    let bounds = |start: &Option<String>, end: &Option<String>, except: bool| {
         let start = start.iter().map(|start| format!(", not before {start}"));
-        start.chain(end.iter().map(|end| format!(", before {end}"))).collect::<String>()
+        let end = end.iter().map(|end| format!(", before {end}"));
+        let except = except.then(|| ", but not at the times of its `except`".to_owned());
+        start.chain(end).chain(except).collect::<String>()
     };
     for rule in &explained.schedule {
-        let bounds = bounds(&rule.start, &rule.end);
+        let bounds = bounds(&rule.start, &rule.end, rule.except);
         text.push_str(&format!("  {}{bounds} ({})\n", rule.words, title(rule)));
     }
-    let bounds = bounds(&explained.start, &explained.end);
+    let bounds = bounds(&explained.start, &explained.end, explained.except);
     if !bounds.is_empty() {
         text.push_str(&format!("  all of it{bounds}\n"));
     }

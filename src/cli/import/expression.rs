@@ -141,13 +141,10 @@ fn trigger(path: &[String], names: &Names) -> Result<Term, String> {
 }
 
 fn call(name: &str, arguments: &[Node], names: &Names) -> Result<Term, String> {
-    let lower = name.to_ascii_lowercase();
-    let wrong = || format!("{name}() with {} arguments has no equal here", arguments.len());
-    let text = |node: &Node| match term(node, names)? {
-        Term::Literal(text) => Ok(text),
-        _ => Err(format!("{name}() with a format or a name that is computed has no equal here")),
-    };
-    match (lower.as_str(), arguments) {
+    if let Some(found) = of_times(name, arguments, names).transpose() {
+        return found;
+    }
+    match (name.to_ascii_lowercase().as_str(), arguments) {
         ("concat", [_, ..]) => {
             let parts: Vec<String> = arguments
                 .iter()
@@ -155,59 +152,74 @@ fn call(name: &str, arguments: &[Node], names: &Names) -> Result<Term, String> {
                 .collect::<Result<_, String>>()?;
             Ok(Term::Text(format!("({})", parts.join(" ~ "))))
         }
-        ("formatdatetime", [time]) => finish(time_of(name, time, names)?, None),
-        ("formatdatetime", [time, form]) => finish(time_of(name, time, names)?, Some(&text(form)?)),
-        ("adddays" | "addhours" | "addminutes" | "addseconds", [time, count, rest @ ..])
-            if rest.len() < 2 =>
-        {
-            let (unit, worth) = match lower.as_str() {
-                "adddays" => ("hours", 24),
-                "addhours" => ("hours", 1),
-                "addminutes" => ("minutes", 1),
-                _ => ("seconds", 1),
-            };
-            let count = integer(name, count, names)?.checked_mul(worth).ok_or_else(wrong)?;
-            let shifted = format!("{} | shift({unit}={count})", time_of(name, time, names)?);
-            finish(shifted, rest.first().map(text).transpose()?.as_deref())
-        }
-        ("addtotime" | "subtractfromtime", [time, count, unit, rest @ ..]) if rest.len() < 2 => {
-            let sign = if lower == "addtotime" { 1 } else { -1 };
-            let count = integer(name, count, names)?.checked_mul(sign).ok_or_else(wrong)?;
-            let unit = shift_of(&text(unit)?, count).ok_or_else(wrong)?;
-            let shifted = format!("{} | shift({unit})", time_of(name, time, names)?);
-            finish(shifted, rest.first().map(text).transpose()?.as_deref())
-        }
-        ("startofday" | "startofhour" | "startofmonth", [time, rest @ ..]) if rest.len() < 2 => {
-            let unit = lower.trim_start_matches("startof");
-            let start = format!("{} | start_of(\"{unit}\", \"UTC\")", time_of(name, time, names)?);
-            finish(start, rest.first().map(text).transpose()?.as_deref())
-        }
-        ("convertfromutc", [time, zone, form]) => {
-            in_zone(&time_of(name, time, names)?, &text(zone)?, &text(form)?)
-        }
-        ("converttimezone", [time, from, zone, form]) if text(from)?.eq_ignore_ascii_case("UTC") => {
-            in_zone(&time_of(name, time, names)?, &text(zone)?, &text(form)?)
-        }
-        ("dayofmonth", [time]) => number(&time_of(name, time, names)?, "%-d"),
-        ("dayofweek", [time]) => number(&time_of(name, time, names)?, "%w"),
-        ("dayofyear", [time]) => number(&time_of(name, time, names)?, "%-j"),
         ("tolower", [text]) => Ok(Term::Text(format!("{} | lower", operand(term(text, names)?)))),
         ("toupper", [text]) => Ok(Term::Text(format!("{} | upper", operand(term(text, names)?)))),
         ("string", [value]) => Ok(Term::Text(format!("{} | string", operand(term(value, names)?)))),
         ("int", [value]) => Ok(Term::Number(format!("{} | int", operand(term(value, names)?)))),
         ("replace", [value, old, new]) => {
-            let (old, new) = (quoted(&text(old)?), quoted(&text(new)?));
+            let (old, new) = (quoted(&fixed(name, old, names)?), quoted(&fixed(name, new, names)?));
             Ok(Term::Text(format!("{} | replace({old}, {new})", operand(term(value, names)?))))
         }
         ("substring", [value, from, length]) => {
             let (from, length) = (integer(name, from, names)?, integer(name, length, names)?);
-            let until = from.checked_add(length).filter(|_| from >= 0 && length >= 0).ok_or_else(wrong)?;
+            let until = from.checked_add(length).filter(|_| from >= 0 && length >= 0);
+            let until = until.ok_or("substring() from before the beginning has no equal here")?;
             Ok(Term::Text(format!("{}[{from}:{until}]", operand(term(value, names)?))))
         }
         ("utcnow", _) => {
             Err("utcNow() is another time in each attempt; use trigger().scheduledTime".to_owned())
         }
         _ => Err(format!("the function {name}() has no equal here")),
+    }
+}
+
+/// The functions of times; `None` when it is none of them.
+fn of_times(name: &str, arguments: &[Node], names: &Names) -> Result<Option<Term>, String> {
+    let lower = name.to_ascii_lowercase();
+    let wrong = || format!("{name}() with such arguments has no equal here");
+    let [time, rest @ ..] = arguments else { return Ok(None) };
+    let text = |node: &Node| fixed(name, node, names);
+    let code = || time_of(name, time, names);
+    let form = |rest: &[Node]| rest.first().map(text).transpose();
+    let count = |node: &Node, worth: i64| integer(name, node, names)?.checked_mul(worth).ok_or_else(wrong);
+    let found = match (lower.as_str(), rest) {
+        ("formatdatetime", [] | [_]) => finish(code()?, form(rest)?.as_deref()),
+        ("adddays" | "addhours" | "addminutes" | "addseconds", [number, rest @ ..]) if rest.len() < 2 => {
+            let (unit, worth) = match lower.as_str() {
+                "adddays" => ("hours", 24),
+                "addhours" => ("hours", 1),
+                "addminutes" => ("minutes", 1),
+                _ => ("seconds", 1),
+            };
+            let shifted = format!("{} | shift({unit}={})", code()?, count(number, worth)?);
+            finish(shifted, form(rest)?.as_deref())
+        }
+        ("addtotime" | "subtractfromtime", [number, unit, rest @ ..]) if rest.len() < 2 => {
+            let sign = if lower == "addtotime" { 1 } else { -1 };
+            let unit = shift_of(&text(unit)?, count(number, sign)?).ok_or_else(wrong)?;
+            finish(format!("{} | shift({unit})", code()?), form(rest)?.as_deref())
+        }
+        ("startofday" | "startofhour" | "startofmonth", [] | [_]) => {
+            let unit = lower.trim_start_matches("startof");
+            finish(format!("{} | start_of(\"{unit}\", \"UTC\")", code()?), form(rest)?.as_deref())
+        }
+        ("convertfromutc", [zone, form]) => in_zone(&code()?, &text(zone)?, &text(form)?),
+        ("converttimezone", [from, zone, form]) if text(from)?.eq_ignore_ascii_case("UTC") => {
+            in_zone(&code()?, &text(zone)?, &text(form)?)
+        }
+        ("dayofmonth", []) => number(&code()?, "%-d"),
+        ("dayofweek", []) => number(&code()?, "%w"),
+        ("dayofyear", []) => number(&code()?, "%-j"),
+        _ => return Ok(None),
+    };
+    found.map(Some)
+}
+
+/// A text that is the same in every firing.
+fn fixed(name: &str, node: &Node, names: &Names) -> Result<String, String> {
+    match term(node, names)? {
+        Term::Literal(text) => Ok(text),
+        _ => Err(format!("{name}() with a format or a name that is computed has no equal here")),
     }
 }
 

@@ -9,7 +9,7 @@ mod trigger;
 mod yaml;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use jiff::{Timestamp, ToSpan as _};
@@ -233,7 +233,9 @@ fn prove(body: &str, rule: &Rule, now: Timestamp) -> Result<Proof, String> {
     let until = in_two_years.and_then(|until| jiff::tz::TimeZone::UTC.to_timestamp(until));
     let until = until.map_err(|error| error.to_string())?;
     let text = format!("{AROUND}{body}");
-    let settings = config::load(text.as_bytes(), "the entry", &|_| None, from).map_err(|problems| {
+    let none = |_: &Path| Err("is not asked for".to_owned());
+    let outside = config::Outside { environment: &|_| None, file: &none };
+    let settings = config::load(text.as_bytes(), "the entry", outside, from).map_err(|problems| {
         let first = problems.iter().next().map(|problem| problem.message.clone());
         format!("what it becomes is no entry: {}", first.unwrap_or_default())
     })?;

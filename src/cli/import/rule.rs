@@ -46,6 +46,22 @@ pub(super) struct Firings {
 }
 
 impl Rule {
+    /// Every so many units from a start on, in UTC, with no schedule.
+    pub(super) fn plain(unit: Unit, interval: i64, start: Timestamp) -> Self {
+        Self {
+            unit,
+            interval,
+            start,
+            end: None,
+            zone: TimeZone::UTC,
+            minutes: Vec::new(),
+            hours: Vec::new(),
+            week_days: Vec::new(),
+            month_days: Vec::new(),
+            occurrences: Vec::new(),
+        }
+    }
+
     /// The firings from an instant on, and before another.
     pub(super) fn enumerate(&self, from: Timestamp, until: Timestamp) -> Firings {
         let mut firings = Firings::default();
@@ -191,18 +207,7 @@ mod tests {
     use super::*;
 
     fn rule(unit: Unit, interval: i64, start: &str) -> Rule {
-        Rule {
-            unit,
-            interval,
-            start: start.parse().unwrap(),
-            end: None,
-            zone: TimeZone::UTC,
-            minutes: Vec::new(),
-            hours: Vec::new(),
-            week_days: Vec::new(),
-            month_days: Vec::new(),
-            occurrences: Vec::new(),
-        }
+        Rule::plain(unit, interval, start.parse().unwrap())
     }
 
     fn times(rule: &Rule, from: &str, until: &str) -> Vec<String> {

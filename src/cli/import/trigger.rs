@@ -103,11 +103,8 @@ fn schedule(properties: &Map<String, Value>, own: &Map<String, Value>) -> Result
         );
     }
     let mut said = json!({"frequency": frequency, "interval": interval, "startTime": start_text});
-    if let Some((_, end)) = end {
-        said["endTime"] = end.into();
-    }
-    if let Some(lists) = lists_of(&rule) {
-        said["schedule"] = lists;
+    for (key, value) in [("endTime", end.map(|(_, end)| end.into())), ("schedule", lists_of(&rule))] {
+        value.into_iter().for_each(|value| said[key] = value);
     }
     let mut notes = Vec::new();
     if unit == Unit::Week && interval > 1 && !rule.week_days.is_empty() {
@@ -174,21 +171,9 @@ fn tumbling(properties: &Map<String, Value>, own: &Map<String, Value>) -> Result
     let (_, unit) = unit(own)?;
     let interval = whole(own, "interval")?.ok_or("it has no interval")?;
     let delay = text(own, "delay")?.map_or(Ok(0), delay)?;
-    let later = |at: Timestamp, seconds: i64| {
-        at.checked_add(SignedDuration::from_secs(seconds)).map_err(|error| error.to_string())
-    };
     let (schedule, first, window_start) = match unit {
-        Unit::Minute | Unit::Hour => {
-            let length = interval * if unit == Unit::Hour { 3_600 } else { 60 };
-            whole_windows(start, end, length)?;
-            let (anchor, first) = (later(start, delay)?, later(start, length + delay)?);
-            let mut said =
-                json!({"every": span(length), "anchor": anchor.to_string(), "start": first.to_string()});
-            if let Some(end) = end {
-                said["end"] = later(end, delay + 1)?.to_string().into();
-            }
-            (said, first, "window_start".to_owned())
-        }
+        Unit::Minute => fixed(start, end, interval * 60, delay)?,
+        Unit::Hour => fixed(start, end, interval * 3_600, delay)?,
         Unit::Month => monthly(start, end, interval, delay)?,
         _ => return Err("a tumbling window of that frequency is not known here".to_owned()),
     };
@@ -201,18 +186,8 @@ fn tumbling(properties: &Map<String, Value>, own: &Map<String, Value>) -> Result
         window: Some((moved(&window_start), moved("window_end"))),
     };
     let reference = properties.get("pipeline").ok_or("it starts no pipeline")?;
-    let rule = Rule {
-        unit,
-        interval,
-        start: first,
-        end: end.map(|end| later(end, delay)).transpose()?,
-        zone: utc.rules().clone(),
-        minutes: Vec::new(),
-        hours: Vec::new(),
-        week_days: Vec::new(),
-        month_days: Vec::new(),
-        occurrences: Vec::new(),
-    };
+    let end = end.map(|end| later(end, delay)).transpose()?;
+    let rule = Rule { end, ..Rule::plain(unit, interval, first) };
     // A tumbling window trigger never leaves out a window.
     let keys =
         vec![("missed", json!("all")), ("missed_within", json!("366d")), ("missed_max", json!(10_000))];
@@ -240,6 +215,26 @@ fn tumbling_notes(own: &Map<String, Value>) -> Vec<String> {
         notes.push("retryPolicy is not carried over: a run that fails is not started again".to_owned());
     }
     notes
+}
+
+fn later(at: Timestamp, seconds: i64) -> Result<Timestamp, String> {
+    at.checked_add(SignedDuration::from_secs(seconds)).map_err(|error| error.to_string())
+}
+
+/// Windows of one length: the schedule, its first firing, and what templates call a window's start.
+fn fixed(
+    start: Timestamp,
+    end: Option<Timestamp>,
+    length: i64,
+    delay: i64,
+) -> Result<(Value, Timestamp, String), String> {
+    whole_windows(start, end, length)?;
+    let (anchor, first) = (later(start, delay)?, later(start, length + delay)?);
+    let mut said = json!({"every": span(length), "anchor": anchor.to_string(), "start": first.to_string()});
+    if let Some(end) = end {
+        said["end"] = later(end, delay + 1)?.to_string().into();
+    }
+    Ok((said, first, "window_start".to_owned()))
 }
 
 /// Windows of months: each ends where the recurrence fires.

@@ -21,7 +21,7 @@ fn said(schedule: &str) -> String {
 #[test]
 fn the_recurrence_of_a_trigger_is_read_as_data_factory_writes_it() {
     let pasted = r#"{ "recurrence": { "frequency": "Month", "interval": 1, "startTime": "2026-01-10T06:30:00",
-        "endTime": "2026-04-30T06:30:00", "timeZone": "Europe/Berlin",
+        "endTime": "2026-04-30T06:30:00", "timeZone": "W. Europe Standard Time",
         "schedule": { "minutes": [30], "hours": [6], "monthDays": [-1] } } }"#;
     assert_eq!(
         times(pasted, "", 9),
@@ -71,4 +71,91 @@ fn a_local_time_of_at_is_a_fixed_time_when_the_clock_changes() {
     assert_eq!(times(twice, ", dst_overlap: both", 2), ["2026-10-25T00:30:00Z", "2026-10-25T01:30:00Z"]);
     let instant = "{ at: '2026-03-29T02:30:00+01:00' }";
     assert_eq!(times(instant, ", dst_gap: skip", 2), ["2026-03-29T01:30:00Z"], "an instant is that instant");
+}
+
+#[test]
+fn what_is_left_out_is_said_by_date_weekday_and_cron_for_an_entry_or_one_of_its_rules() {
+    let daily =
+        |except: &str, keys: &str| times(&format!("{{ cron: '0 6 * * *', except: {except} }}"), keys, 2);
+    assert_eq!(daily("2026-01-01", ""), ["2026-01-02T05:00:00Z", "2026-01-03T05:00:00Z"]);
+    assert_eq!(daily("[2026-01-01..2026-01-04, Mon]", ""), ["2026-01-06T05:00:00Z", "2026-01-07T05:00:00Z"]);
+    assert_eq!(daily("{ cron: '* * 1-9 * *' }", ""), ["2026-01-10T05:00:00Z", "2026-01-11T05:00:00Z"]);
+    let both = daily("friday", ", except: [thursday, Saturday]");
+    assert_eq!(both, ["2026-01-04T05:00:00Z", "2026-01-05T05:00:00Z"]);
+    let text = "defaults: { except: saturday }\npipelines:
+  - { name: a, pipeline: P, schedule: '0 6 * * SAT,SUN' }
+  - { name: b, pipeline: P, schedule: '0 6 * * SAT,SUN', except: sunday }\n";
+    let settings = with_azure(text).unwrap();
+    let next = |entry: usize| {
+        let from = Nominal::at_or_before("2026-11-23T00:00:00Z".parse().unwrap());
+        settings.entries[entry].calendar.next_after(from).unwrap().to_string()
+    };
+    assert_eq!((next(0), next(1)), ("2026-11-29T06:00:00Z".to_owned(), "2026-11-28T06:00:00Z".to_owned()));
+}
+
+#[test]
+fn what_cannot_be_left_out_is_refused_in_its_place() {
+    let said = |except: &str| said(&format!("'@daily', except: {except}"));
+    assert!(said("[2026-12-25, christmas]").contains("'christmas' is nothing that can be left out"));
+    assert!(said("2026-12-26..2026-12-25").contains("ends before it begins"));
+    assert!(said("2026-02-30").contains("nothing that can be left out"));
+    assert!(said("[5]").contains("not a number"));
+    assert!(said("{ cron: '61 * * * *' }").contains("not a cron expression"));
+    assert!(said("{ corn: '* * * * *' }").contains("did you mean `cron`?"));
+    assert!(said("{}").contains("exactly one of `cron` and `file`"));
+    assert!(said("{ file: holidays }").contains("absolute path"));
+    assert!(said("{ file: /nowhere }").contains("there is no such file"));
+}
+
+#[test]
+fn holidays_stand_in_a_file_and_stay_with_the_schedule_when_it_is_gone() {
+    let text = format!(
+        "{AZURE}pipelines:\n  - {{ name: a, pipeline: P, schedule: '0 6 * * *', except: {{ file: /etc/holidays }} }}\n"
+    );
+    let file = "\u{feff}# Berlin\n2026-11-25   # a Wednesday\n\n2026-11-27 .. 2026-11-28\r\n";
+    let reader = |path: &std::path::Path| {
+        assert_eq!(path, std::path::Path::new("/etc/holidays"));
+        Ok(file.as_bytes().to_owned())
+    };
+    let outside = Outside { environment: &|_| None, file: &reader };
+    let settings = load(text.as_bytes(), "s.yaml", outside, now()).unwrap();
+    let times = |settings: &Settings| {
+        let calendar = &settings.entries[0].calendar;
+        let all = std::iter::successors(calendar.next_after(Nominal::at_or_before(now())), |n| {
+            calendar.next_after(*n)
+        });
+        all.take(3).map(|nominal| nominal.to_string()).collect::<Vec<_>>()
+    };
+    let wanted = ["2026-11-24T06:00:00Z", "2026-11-26T06:00:00Z", "2026-11-29T06:00:00Z"];
+    assert_eq!(times(&settings), wanted);
+
+    let kept = with_holidays(&text, &settings.holidays);
+    assert!(kept.starts_with(&text));
+    let again = load_accepted(kept.as_bytes(), "", &|_| None).unwrap();
+    assert_eq!(times(&again), wanted);
+    assert!(again.entries[0].same_as(&settings.entries[0]), "its firings stand");
+    // What a person copied from there is only a comment.
+    let copied = kept.replace("2026-11-25", "2026-11-26");
+    let kept = with_holidays(&copied, &settings.holidays);
+    assert_eq!(times(&load_accepted(kept.as_bytes(), "", &|_| None).unwrap()), wanted);
+    assert_eq!(with_holidays(&text, &Holidays::new()), text, "without holidays the text is as it was");
+    assert!(problem(load_accepted(text.as_bytes(), "v", &|_| None)).contains("was not kept"));
+}
+
+#[test]
+fn a_wrong_holiday_file_is_told_by_line_and_never_shown() {
+    let said = |file: &'static [u8]| {
+        let text = format!(
+            "{AZURE}pipelines:\n  - {{ name: a, pipeline: P, schedule: '@daily', except: [{{ file: /etc/shadow }}] }}\n"
+        );
+        let outside = Outside { environment: &|_| None, file: &|_| Ok(file.to_vec()) };
+        let problems = load(text.as_bytes(), "s.yaml", outside, now()).unwrap_err().to_string();
+        assert!(!problems.contains("hunter2"), "{problems}");
+        problems
+    };
+    assert!(said(b"2026-12-25\nroot:hunter2:1\n").contains("/etc/shadow: line 2 is not a date (2026-12-25)"));
+    assert!(said(b"2026-12-26..2026-12-25\n").contains("line 1 ends before it begins"));
+    assert!(said(b"2026-12-25\n\n\xff hunter2\n").contains("line 3 is not UTF-8"));
+    assert!(said(b"hunter2").starts_with("s.yaml:9:"));
+    assert!(said(b"hunter2").contains("key path: pipelines[0].except[0].file"));
 }

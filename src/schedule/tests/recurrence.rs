@@ -23,9 +23,9 @@ fn from(frequency: Frequency, interval: u16, start: &str, zone: &str) -> Recurre
 fn calendar_of(spec: &RecurrenceSpec, zone: &str, dst_gap: DstGap, dst_overlap: DstOverlap) -> Calendar {
     let zone = Zone::parse(zone).unwrap();
     let form = Form::Recurrence(Box::new(Recurrence::new(spec, &zone).unwrap()));
-    let rules = vec![Rule { form, zone: zone.clone(), start: None, end: None }];
+    let rules = vec![Rule { form, zone: zone.clone(), start: None, end: None, except: None }];
     let (start, end, jitter) = (None, None, Duration::ZERO);
-    Calendar::new(CalendarSpec { rules, zone, start, end, dst_gap, dst_overlap, jitter })
+    Calendar::new(CalendarSpec { rules, zone, start, end, except: None, dst_gap, dst_overlap, jitter })
 }
 
 /// The first times from a local time on, as local times without their seconds.
