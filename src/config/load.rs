@@ -17,8 +17,8 @@ use crate::ids::{FactoryName, ResourceGroup, SubscriptionId};
 const TENANT_HINT: &str = "it is the directory (tenant) ID of the app registration";
 const CLIENT_HINT: &str = "it is the application (client) ID of the app registration";
 
-/// Reads a schedule file at the time `now`: the templates of each entry must be renderable for its next nominal
-/// time. The environment is asked for the trusted host only, and the only files are those of holidays; no secret is
+/// Reads a schedule file at the time `now`: the templates of each entry must be renderable for its next ten nominal
+/// times. The environment is asked for the trusted host only, and the only files are those of holidays; no secret is
 /// opened.
 ///
 /// # Errors

@@ -172,6 +172,19 @@ impl Entry {
         }
     }
 
+    /// The same for the scheduled firing of a nominal time.
+    #[must_use]
+    pub fn scheduled(&self, nominal: Nominal) -> Context<'_> {
+        let firing = FiringId::scheduled(&self.factory, &self.name, nominal);
+        self.context(firing, nominal, self.calendar.due_time(&self.name, nominal))
+    }
+
+    /// An instant in the entry's zone, RFC 3339 with the offset.
+    #[must_use]
+    pub fn local(&self, at: Timestamp) -> String {
+        at.display_with_offset(self.calendar.zone().rules().to_offset(at)).to_string()
+    }
+
     /// Whether the two entries start the same thing in the same way at the same times, so that
     /// firings planned under one stand under the other.
     #[must_use]

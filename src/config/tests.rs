@@ -433,6 +433,32 @@ fn a_template_is_tried_with_the_names_and_the_zone_of_each_entry_that_has_it() {
 }
 
 #[test]
+fn a_template_that_fails_in_one_of_the_next_ten_firings_is_refused_with_the_time_at_which_it_fails() {
+    let from = |day: &str| {
+        with_azure(&format!(
+            "pipelines:
+  - {{ name: early, pipeline: P, schedule: '@daily', parameters: {{ p: \"{{{{ scheduled_time | date('%F') }}}}\" }} }}
+  - {{ name: late, pipeline: P, schedule: '@daily', parameters: {{ p: \"{{{{ 1 if scheduled_time < '{day}' else entry | int }}}}\" }} }}
+"
+        ))
+    };
+    // The tests' now is 2026-11-24: the tenth firing from then on is that of 4 December.
+    let said = from("2026-12-04").unwrap_err().to_string();
+    assert!(said.starts_with("s.yaml:10:"), "{said}");
+    assert!(said.contains("cannot be rendered, for example at 2026-12-04T00:00:00Z"), "{said}");
+    assert!(from("2026-12-05").is_ok(), "the eleventh is another day's matter");
+}
+
+#[test]
+fn what_one_entry_renders_well_another_with_other_times_may_not() {
+    let text = "pipelines:
+  - { name: a, pipeline: P, schedule: '0 1 * * *', parameters: { p: \"{{ 60 // (scheduled_time | date('%H') | int) }}\" } }
+  - { name: b, pipeline: P, schedule: '0 0 * * *', parameters: { p: \"{{ 60 // (scheduled_time | date('%H') | int) }}\" } }
+";
+    assert!(problem(with_azure(text)).starts_with("s.yaml:10:"));
+}
+
+#[test]
 fn the_ledger_is_named_by_an_absolute_path() {
     let path =
         |named: &str| with_azure(&format!("ledger: {named}\npipelines: []\n")).map(|s| s.ledger.unwrap());

@@ -181,6 +181,13 @@ impl Calendar {
         before.and_then(|before| self.next_after(before)) == Some(nominal)
     }
 
+    /// The nominal times from an instant on, which may lie within a second.
+    pub fn onwards(&self, instant: Timestamp) -> impl Iterator<Item = Nominal> + '_ {
+        let before = Nominal::from_second(Nominal::at_or_after(instant).as_second() - 1);
+        let first = before.and_then(|before| self.next_after(before));
+        std::iter::successors(first, |nominal| self.next_after(*nominal))
+    }
+
     /// The first nominal time after `after`, if there is one in the next fifty years.
     #[must_use]
     pub fn next_after(&self, after: Nominal) -> Option<Nominal> {
@@ -229,6 +236,12 @@ impl Calendar {
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint(self.fingerprint.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// What it is made of.
+    #[must_use]
+    pub fn spec(&self) -> &CalendarSpec {
+        &self.spec
     }
 
     /// Whether the other calendar names the same instants.

@@ -118,6 +118,12 @@ impl Recurrence {
         }
     }
 
+    /// Its unit, and how many of them lie between.
+    #[must_use]
+    pub fn period(&self) -> (Frequency, i32) {
+        (self.frequency, self.interval)
+    }
+
     /// Its start: none of its times lies before.
     #[must_use]
     pub fn start(&self) -> Timestamp {

@@ -51,6 +51,12 @@ impl Zone {
         Self { name: "UTC".into(), rules: TimeZone::UTC }
     }
 
+    /// A zone of one offset, whose clock never changes: what would be without a change.
+    #[must_use]
+    pub fn unchanging(offset: Offset) -> Self {
+        Self { name: offset.to_string().into(), rules: TimeZone::fixed(offset) }
+    }
+
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {
