@@ -85,6 +85,16 @@ names! {
     EntryPaused = "entry.paused",
     /// An entry is carried out again.
     EntryResumed = "entry.resumed",
+    /// A run that is followed has ended.
+    RunFinished = "run.finished",
+    /// A run that is followed cannot be found any more.
+    RunVanished = "run.vanished",
+    /// A run takes longer than its entry allows.
+    RunOverdue = "run.overdue",
+    /// A run could not be cancelled.
+    RunCancelFailed = "run.cancel_failed",
+    /// Runs cannot be read, so their ends are not known.
+    FollowBlocked = "follow.blocked",
     /// The service named a run that cannot be this firing's.
     RunAnomaly = "run.anomaly",
     /// The host has just booted and its clock is not synchronised yet.

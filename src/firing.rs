@@ -7,8 +7,10 @@ use jiff::Timestamp;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinError, JoinSet};
 
+use crate::azure::follow::Pass;
 use crate::azure::{Client, CreateRun};
 use crate::engine::Input;
+use crate::ids::RunId;
 use crate::ledger::Intent;
 
 /// Looks under way at once: after an outage there may be thousands, and reads are limited (ARM's limits page:
@@ -65,6 +67,26 @@ impl Tasks {
             let _turn = looks.acquire().await;
             let searched = client.search(&intent.factory, &intent.pipeline, intent.firing_id, since).await;
             let _ = inputs.send(Input::Searched(intent.firing_id, Box::new(searched)));
+        });
+    }
+
+    /// Makes a pass over the runs of a factory; the end is [`Input::Passed`].
+    pub fn follow(&mut self, client: Client, pass: Box<Pass>) {
+        let (inputs, looks) = (self.inputs.clone(), Arc::clone(&self.looks));
+        self.set.spawn(async move {
+            let _turn = looks.acquire().await;
+            let passed = client.pass(&pass).await;
+            let _ = inputs.send(Input::Passed(pass, Box::new(passed)));
+        });
+    }
+
+    /// Cancels the run of this intent; the end is [`Input::Cancelled`].
+    pub fn cancel(&mut self, client: Client, intent: Arc<Intent>, run: RunId) {
+        let inputs = self.inputs.clone();
+        self.set.spawn(async move {
+            let firing = intent.firing_id;
+            let cancelled = client.cancel(&intent.factory, run, firing, intent.policy.timeout).await;
+            let _ = inputs.send(Input::Cancelled(firing, cancelled));
         });
     }
 

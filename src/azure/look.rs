@@ -28,6 +28,19 @@ pub struct FoundRun {
     pub manual: bool,
     /// When it was accepted, by the service's clock.
     pub started: Option<Timestamp>,
+    /// When it ended, by the service's clock.
+    pub ended: Option<Timestamp>,
+    /// How long it took, in milliseconds.
+    pub duration_ms: Option<u64>,
+    /// What the service says about how it went.
+    pub message: String,
+}
+
+/// Whether a run with this status has ended (REST reference: Queued, InProgress, Canceling; Succeeded, Failed,
+/// Cancelled). One that nobody knows may go on.
+#[must_use]
+pub fn is_over(status: &str) -> bool {
+    ["Succeeded", "Failed", "Cancelled"].iter().any(|over| over.eq_ignore_ascii_case(status))
 }
 
 /// How a look for a run by its id ended.
@@ -66,7 +79,7 @@ impl Unanswered {
         Self { refusal: Refusal { error_message, ..Refusal::default() }, retry_after: None }
     }
 
-    fn said(answer: &Answer, refusal: Refusal, now: Timestamp) -> Self {
+    pub(super) fn said(answer: &Answer, refusal: Refusal, now: Timestamp) -> Self {
         Self { refusal, retry_after: retry_after(answer, now) }
     }
 }
@@ -80,6 +93,9 @@ struct PipelineRun {
     parameters: Option<BTreeMap<String, Value>>,
     invoked_by: Option<InvokedBy>,
     run_start: Option<String>,
+    run_end: Option<String>,
+    duration_in_ms: Option<Value>,
+    message: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -107,6 +123,9 @@ impl From<PipelineRun> for FoundRun {
             // One of which nothing is said may be anybody's.
             manual: by.is_none_or(|by| by.eq_ignore_ascii_case("manual")),
             started: run.run_start.and_then(|at| at.parse().ok()),
+            ended: run.run_end.and_then(|at| at.parse().ok()),
+            duration_ms: run.duration_in_ms.and_then(|ms| ms.as_u64()),
+            message: run.message.map(|message| clean(&message)).unwrap_or_default(),
         }
     }
 }
@@ -145,18 +164,26 @@ fn is_about_the_factory(code: Option<&str>) -> bool {
     )
 }
 
-/// The body of a query for the runs of one pipeline that were updated in a window (azure.md: the window is
-/// required, times are UTC, the continuation token is sent back with the same body).
+/// The body of a query for the runs of one pipeline, or of all, that were updated in a window, with
+/// `only_active` without those that have ended (azure.md: the window is required, times are UTC, the continuation token is sent back with the same body).
 #[must_use]
 pub fn query_body(
-    pipeline: &PipelineName,
+    pipeline: Option<&PipelineName>,
+    only_active: bool,
     (after, before): (Timestamp, Timestamp),
     continuation: Option<&str>,
 ) -> String {
+    let of =
+        |name: &PipelineName| json!({ "operand": "PipelineName", "operator": "Equals", "values": [name] });
+    let mut filters: Vec<Value> = pipeline.map(of).into_iter().collect();
+    if only_active {
+        let values = ["Queued", "InProgress", "Canceling"];
+        filters.push(json!({ "operand": "Status", "operator": "In", "values": values }));
+    }
     let mut body = json!({
         "lastUpdatedAfter": after.to_string(),
         "lastUpdatedBefore": before.to_string(),
-        "filters": [{ "operand": "PipelineName", "operator": "Equals", "values": [pipeline.as_str()] }],
+        "filters": filters,
         "orderBy": [{ "orderBy": "RunStart", "order": "ASC" }],
     });
     if let Some(token) = continuation {
@@ -281,11 +308,12 @@ mod tests {
     fn the_query_names_its_window_and_the_pipeline() {
         let at = |text: &str| text.parse().unwrap();
         let window = (at("2026-11-24T01:20:00Z"), at("2026-11-24T02:30:00.5Z"));
-        let body = query_body(&PipelineName::new("Copy Sales").unwrap(), window, Some("t"));
+        let body = query_body(Some(&PipelineName::new("Copy Sales").unwrap()), true, window, Some("t"));
         let body: Value = serde_json::from_str(&body).unwrap();
         assert_eq!(body["lastUpdatedAfter"], "2026-11-24T01:20:00Z");
         assert_eq!(body["lastUpdatedBefore"], "2026-11-24T02:30:00.5Z");
         assert_eq!(body["filters"][0]["values"][0], "Copy Sales");
+        assert_eq!(body["filters"][1]["values"][1], "InProgress");
         assert_eq!(body["continuationToken"], "t");
     }
 }

@@ -3,6 +3,7 @@
 mod assertion;
 mod credential;
 mod entra;
+pub mod follow;
 mod http;
 pub mod inspect;
 pub mod look;
@@ -197,7 +198,7 @@ impl Client {
         let (mut runs, mut next) = (Vec::new(), None);
         for _ in 0..MOST_PAGES {
             let token = self.0.token.get().await.map_err(Unanswered::because)?;
-            let body = query_body(pipeline, (after, before), next.as_deref());
+            let body = query_body(Some(pipeline), false, (after, before), next.as_deref());
             let result = self.0.http.call(&target, Some(body), &token.bearer, firing, LOOK_TIMEOUT).await;
             let (page, rest) = classify_page(&result, self.0.clock.now().wall)
                 .inspect_err(|unanswered| self.reject_if_unauthorized(unanswered, token.generation))?;

@@ -111,6 +111,9 @@ fn entry(
     if policy.max.is_some_and(|max| max < policy.initial.unwrap_or(RetryPolicy::default().initial)) {
         collector.wrong(&join(path, "retry"), "max", "must not be shorter than `initial`");
     }
+    if policy.follow == Some(false) && policy.run_deadline.is_some() {
+        collector.wrong(path, "follow", "must be true where there is a `run_deadline`");
+    }
     let entry = Entry {
         name: name?,
         pipeline: pipeline?,

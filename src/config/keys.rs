@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::collect::{Collector, join};
 use super::problem::Found;
 use super::value::{Moment, duration_within};
-use super::{Missed, OnUnknown, Policy, except, raw};
+use super::{Missed, OnDeadline, OnUnknown, Overlap, OverlapScope, Policy, except, raw};
 use crate::ids::{FactoryName, ResourceGroup, SubscriptionId};
 use crate::retry::RetryPolicy;
 use crate::schedule::{DstGap, DstOverlap, Except, Zone};
@@ -45,6 +45,13 @@ pub(super) struct PolicyKeys {
     pub(super) timeout: Option<Duration>,
     pub(super) settle: Option<Duration>,
     pub(super) on_unknown: Option<OnUnknown>,
+    pub(super) follow: Option<bool>,
+    pub(super) run_deadline: Option<Duration>,
+    pub(super) on_deadline: Option<OnDeadline>,
+    pub(super) overlap: Option<Overlap>,
+    pub(super) overlap_scope: Option<OverlapScope>,
+    pub(super) max_queued: Option<u32>,
+    pub(super) max_active: Option<u32>,
 }
 
 impl PolicyKeys {
@@ -63,6 +70,13 @@ impl PolicyKeys {
             timeout: self.timeout.or(defaults.timeout),
             settle: self.settle.or(defaults.settle),
             on_unknown: self.on_unknown.or(defaults.on_unknown),
+            follow: self.follow.or(defaults.follow),
+            run_deadline: self.run_deadline.or(defaults.run_deadline),
+            on_deadline: self.on_deadline.or(defaults.on_deadline),
+            overlap: self.overlap.or(defaults.overlap),
+            overlap_scope: self.overlap_scope.or(defaults.overlap_scope),
+            max_queued: self.max_queued.or(defaults.max_queued),
+            max_active: self.max_active.or(defaults.max_active),
         }
     }
 
@@ -84,6 +98,13 @@ impl PolicyKeys {
             timeout: self.timeout.unwrap_or(shipped.timeout),
             settle: self.settle.unwrap_or(shipped.settle),
             on_unknown: self.on_unknown.unwrap_or(shipped.on_unknown),
+            follow: self.follow.unwrap_or(shipped.follow),
+            run_deadline: self.run_deadline,
+            on_deadline: self.on_deadline.unwrap_or(shipped.on_deadline),
+            overlap: self.overlap.unwrap_or(shipped.overlap),
+            overlap_scope: self.overlap_scope.unwrap_or(shipped.overlap_scope),
+            max_queued: self.max_queued.unwrap_or(shipped.max_queued),
+            max_active: self.max_active,
         }
     }
 }
@@ -132,6 +153,7 @@ pub(super) fn keys(collector: &mut Collector<'_>, path: &str, raw: raw::Entry) -
         missed_within: duration("missed_within", raw.missed_within, "0s", "366d"),
         timeout: duration("timeout", raw.timeout, "1s", "10m"),
         settle: duration("settle", raw.settle, "0s", "1h"),
+        run_deadline: duration("run_deadline", raw.run_deadline, "1s", "30d"),
         ..PolicyKeys::default()
     };
     policy.priority = collector.take(path, "priority", raw.priority);
@@ -139,6 +161,14 @@ pub(super) fn keys(collector: &mut Collector<'_>, path: &str, raw: raw::Entry) -
     policy.missed_max =
         collector.read(path, "missed_max", raw.missed_max, |number| within(number, 1, 10_000));
     policy.on_unknown = collector.take(path, "on_unknown", raw.on_unknown);
+    policy.follow = collector.take(path, "follow", raw.follow);
+    policy.on_deadline = collector.take(path, "on_deadline", raw.on_deadline);
+    policy.overlap = collector.take(path, "overlap", raw.overlap);
+    policy.overlap_scope = collector.take(path, "overlap_scope", raw.overlap_scope);
+    policy.max_queued =
+        collector.read(path, "max_queued", raw.max_queued, |number| within(number, 1, 10_000));
+    policy.max_active =
+        collector.read(path, "max_active", raw.max_active, |number| within(number, 1, 10_000));
     retry_keys(collector, &join(path, "retry"), retry, &mut policy);
     Keys { policy, ..keys }
 }

@@ -222,6 +222,34 @@ pub struct Policy {
     pub settle: Duration,
     /// What to do when a sent attempt is proved to have started nothing.
     pub on_unknown: OnUnknown,
+    /// Whether its run is followed to its end.
+    pub follow: bool,
+    /// How long after it was accepted its run may take.
+    pub run_deadline: Option<Duration>,
+    /// What to do when its run takes longer.
+    pub on_deadline: OnDeadline,
+    /// What becomes of it while others are running.
+    pub overlap: Overlap,
+    /// Which others.
+    pub overlap_scope: OverlapScope,
+    /// The most that wait.
+    pub max_queued: u32,
+    /// How many may run at once, if not one, or with `overlap: allow` as many as there are.
+    pub max_active: Option<u32>,
+}
+
+impl Policy {
+    /// Whether a firing depends on what else is running.
+    #[must_use]
+    pub fn is_gated(&self) -> bool {
+        self.overlap != Overlap::Allow || self.max_active.is_some()
+    }
+
+    /// Whether its run is followed: where others depend on it in any case.
+    #[must_use]
+    pub fn follows(&self) -> bool {
+        self.follow || self.is_gated()
+    }
 }
 
 impl Default for Policy {
@@ -236,6 +264,13 @@ impl Default for Policy {
             timeout: Duration::from_secs(90),
             settle: Duration::from_secs(120),
             on_unknown: OnUnknown::default(),
+            follow: true,
+            run_deadline: None,
+            on_deadline: OnDeadline::default(),
+            overlap: Overlap::default(),
+            overlap_scope: OverlapScope::default(),
+            max_queued: 100,
+            max_active: None,
         }
     }
 }
@@ -262,4 +297,43 @@ pub enum OnUnknown {
     Retry,
     /// Wait for a person.
     Hold,
+}
+
+/// What to do when a run takes longer than `run_deadline`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnDeadline {
+    /// Say so.
+    #[default]
+    Alert,
+    /// Say so, and cancel the run.
+    Cancel,
+}
+
+/// What becomes of a firing while others are running.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Overlap {
+    /// It starts.
+    #[default]
+    Allow,
+    /// It is left out.
+    Skip,
+    /// It waits, in place of one that waits already.
+    QueueOne,
+    /// It waits behind those that wait already.
+    QueueAll,
+    /// What is running is cancelled, and it starts when that has ended.
+    CancelRunning,
+}
+
+/// Which others count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OverlapScope {
+    /// Those of the entry.
+    #[default]
+    Entry,
+    /// All runs of the pipeline, whoever started them.
+    Pipeline,
 }

@@ -385,21 +385,24 @@ pub(super) struct Entry {
     pub(super) settle: Option<Field<String>>,
     /// When a sent attempt is proved to have started nothing: retry or hold. Default: retry.
     pub(super) on_unknown: Option<Field<super::OnUnknown>>,
+    /// Whether its runs are followed to their end. Default: true.
+    pub(super) follow: Option<Field<bool>>,
+    /// How long a run may take, 1s to 30d. Default: none.
+    pub(super) run_deadline: Option<Field<String>>,
+    /// When a run takes longer: alert or cancel. Default: alert.
+    pub(super) on_deadline: Option<Field<super::OnDeadline>>,
+    /// While others are running: allow, skip, queue_one, queue_all or cancel_running. Default: allow.
+    pub(super) overlap: Option<Field<super::Overlap>>,
+    /// Which others: entry, or pipeline (whoever started them). Default: entry.
+    pub(super) overlap_scope: Option<Field<super::OverlapScope>>,
+    /// The most firings that wait, 1 to 10000. Default: 100.
+    pub(super) max_queued: Option<Field<u32>>,
+    /// How many may run at once, 1 to 10000. Default: 1, or without limit where overlap is allowed.
+    pub(super) max_active: Option<Field<u32>>,
 }
 
 impl Section for Entry {
-    const LATER: &'static [&'static str] = &[
-        "follow",
-        "run_deadline",
-        "on_deadline",
-        "overlap",
-        "overlap_scope",
-        "max_queued",
-        "recovery",
-        "pause_after_failures",
-        "max_active",
-        "serialize",
-    ];
+    const LATER: &'static [&'static str] = &["recovery", "pause_after_failures", "serialize"];
     const ELSEWHERE: &'static [(&'static str, &'static str)] = &[
         ("cron", "under `schedule:`"),
         ("every", "under `schedule:`"),

@@ -1,6 +1,7 @@
 //! What a schedule file may say, and how it is told that it is wrong.
 
 mod schedule;
+mod template;
 
 use std::time::Duration;
 
@@ -135,7 +136,7 @@ pipelines:
     schedule: 30 25 * * *
     timezone: Europe/Berln
     retrys: {}
-    overlap: skip
+    serialize: pipeline
 ",
     )
     .unwrap_err();
@@ -151,7 +152,7 @@ pipelines:
         ("s.yaml:12:15 pipelines[0].schedule", "hour"),
         ("s.yaml:13:15 pipelines[0].timezone", "did you mean 'Europe/Berlin'?"),
         ("s.yaml:14:5 pipelines[0].retrys", "unknown key `retrys`"),
-        ("s.yaml:15:5 pipelines[0].overlap", "does not carry it out yet"),
+        ("s.yaml:15:5 pipelines[0].serialize", "does not carry it out yet"),
     ];
     assert_eq!(lines.len(), wanted.len(), "{lines:#?}");
     for (line, (place, words)) in lines.iter().zip(wanted) {
@@ -360,6 +361,31 @@ fn a_schedule_that_cannot_be_meant_is_refused() {
 }
 
 #[test]
+fn a_run_can_only_have_a_deadline_if_it_is_followed() {
+    let entry = |more: &str| {
+        read(&format!("{AZURE}pipelines:\n  - {{ name: a, pipeline: P, schedule: '@daily', {more} }}\n"))
+    };
+    let policy = Arc::clone(&entry("run_deadline: 6h, on_deadline: cancel").unwrap().entries[0].policy);
+    assert_eq!(policy.run_deadline, Some(Duration::from_secs(6 * 3_600)));
+    assert_eq!((policy.follow, policy.on_deadline), (true, OnDeadline::Cancel));
+    let problems = entry("run_deadline: 6h, follow: false").unwrap_err();
+    assert!(problems.to_string().contains("must be true where there is a `run_deadline`"), "{problems}");
+}
+
+#[test]
+fn overlap_implies_that_runs_are_followed() {
+    let entry = |more: &str| {
+        let text = format!("{AZURE}pipelines:\n  - {{ name: a, pipeline: P, schedule: '@daily', {more} }}\n");
+        Arc::clone(&read(&text).unwrap().entries[0].policy)
+    };
+    let policy = entry("overlap: queue_one, overlap_scope: pipeline, max_queued: 7, follow: false");
+    assert_eq!((policy.overlap, policy.overlap_scope), (Overlap::QueueOne, OverlapScope::Pipeline));
+    assert_eq!((policy.max_queued, policy.max_active, policy.follows()), (7, None, true));
+    assert!(entry("max_active: 3, follow: false").follows());
+    assert!(!entry("overlap: allow, follow: false").follows());
+}
+
+#[test]
 fn defaults_hold_only_what_entries_can_share() {
     let text = "defaults: { name: a, schedule: '@daily' }\npipelines: []\n";
     let problems = with_azure(text).unwrap_err();
@@ -367,95 +393,6 @@ fn defaults_hold_only_what_entries_can_share() {
     assert!(problems.to_string().contains("`schedule` is each entry's own"));
     let text = "defaults: { parameters: { d: '{{ nope }}' } }\npipelines:\n  - { name: a, pipeline: P, schedule: '@daily' }\n  - { name: b, pipeline: P, schedule: '@daily' }\n";
     assert!(problem(with_azure(text)).starts_with("s.yaml:8:"));
-}
-
-#[test]
-fn a_template_that_no_firing_could_render_is_refused_where_it_stands() {
-    let text = "defaults:
-  parameters: { day: \"{{ pipeline | date('%F') }}\" }
-pipelines:
-  - { name: a, pipeline: P, schedule: '@daily', parameters: { plain: 1 } }
-  - name: b
-    pipeline: P
-    schedule: '@daily'
-    parameters:
-      day: 2026-11-24
-      deep: { list: [1, \"{{ scheduled_time | date('%!') }}\"] }
-      long: \"{{ 'x' * 70000 }}\"
-  - { name: c, pipeline: P, schedule: '@daily', enabled: false, parameters: { at: \"{{ entry | shift(days=1) }}\" } }
-";
-    let problems = with_azure(text).unwrap_err();
-    let lines: Vec<String> =
-        problems.iter().map(|p| format!("{}:{} {} {}", p.line, p.column, p.path, p.message)).collect();
-    let wanted = [
-        (
-            "9:22 defaults.parameters.day cannot be rendered, for example at 2026-11-25T00:00:00Z: ",
-            "'P' is not an",
-        ),
-        ("17:25 pipelines[1].parameters.deep.list[1] cannot be rendered", "directive `!`"),
-        ("18:13 pipelines[1].parameters.long cannot be rendered", ""),
-    ];
-    assert_eq!(lines.len(), wanted.len(), "{lines:#?}");
-    for (line, (place, words)) in lines.iter().zip(wanted) {
-        assert!(line.starts_with(place) && line.contains(words), "{line}\nshould be {place} … {words}");
-    }
-    let text = format!("{AZURE}{text}");
-    assert!(load_accepted(text.as_bytes(), "s.yaml", &|_| None).is_ok(), "it was accepted once");
-}
-
-#[test]
-fn a_template_is_not_refused_for_what_only_the_first_or_the_last_firing_lacks() {
-    let with = |schedule: &str, template: &str| {
-        with_azure(&format!(
-            "pipelines: [{{ name: a, pipeline: P, schedule: {schedule}, parameters: {{ p: \"{template}\" }} }}]\n"
-        ))
-    };
-    let first = "{ cron: '@daily', start: 2027-01-01 }";
-    assert!(with(first, "{{ previous_time | date('%F') }}").is_ok());
-    assert!(with(first, "{{ window_start | date('%F') }}").is_ok());
-    assert!(with(first, "{{ previous_time | date('%!') }}").is_err());
-    let last = "{ at: ['2026-11-01T00:00:00Z', '2026-12-01T00:00:00Z'] }";
-    assert!(with(last, "{{ next_time | date('%F') }}").is_ok());
-    assert!(with("{ at: '2026-11-01T00:00:00Z' }", "{{ scheduled_time | date('%F') }}").is_ok());
-    // With a single nominal time there is never a neighbour.
-    let alone = "{ at: '2026-12-01T00:00:00Z' }";
-    assert!(problem(with(alone, "{{ next_time | date('%F') }}")).contains("cannot be rendered"));
-    assert!(with(alone, "{{ next_time }}").is_ok(), "null is a value");
-}
-
-#[test]
-fn a_template_is_tried_with_the_names_and_the_zone_of_each_entry_that_has_it() {
-    let text = "pipelines:
-  - { name: eu-1, pipeline: P, schedule: '@daily', parameters: { n: \"{{ (entry | split('-'))[1] | int }}\" } }
-  - { name: eu-x, pipeline: P, schedule: '@daily', parameters: { n: \"{{ (entry | split('-'))[1] | int }}\" } }
-";
-    assert!(problem(with_azure(text)).starts_with("s.yaml:10:"));
-}
-
-#[test]
-fn a_template_that_fails_in_one_of_the_next_ten_firings_is_refused_with_the_time_at_which_it_fails() {
-    let from = |day: &str| {
-        with_azure(&format!(
-            "pipelines:
-  - {{ name: early, pipeline: P, schedule: '@daily', parameters: {{ p: \"{{{{ scheduled_time | date('%F') }}}}\" }} }}
-  - {{ name: late, pipeline: P, schedule: '@daily', parameters: {{ p: \"{{{{ 1 if scheduled_time < '{day}' else entry | int }}}}\" }} }}
-"
-        ))
-    };
-    // The tests' now is 2026-11-24: the tenth firing from then on is that of 4 December.
-    let said = from("2026-12-04").unwrap_err().to_string();
-    assert!(said.starts_with("s.yaml:10:"), "{said}");
-    assert!(said.contains("cannot be rendered, for example at 2026-12-04T00:00:00Z"), "{said}");
-    assert!(from("2026-12-05").is_ok(), "the eleventh is another day's matter");
-}
-
-#[test]
-fn what_one_entry_renders_well_another_with_other_times_may_not() {
-    let text = "pipelines:
-  - { name: a, pipeline: P, schedule: '0 1 * * *', parameters: { p: \"{{ 60 // (scheduled_time | date('%H') | int) }}\" } }
-  - { name: b, pipeline: P, schedule: '0 0 * * *', parameters: { p: \"{{ 60 // (scheduled_time | date('%H') | int) }}\" } }
-";
-    assert!(problem(with_azure(text)).starts_with("s.yaml:10:"));
 }
 
 #[test]

@@ -296,6 +296,8 @@ impl Daemon {
                 }
                 Action::Look(intent) => self.tasks.look(self.client.clone(), intent),
                 Action::Search(intent, since) => self.tasks.search(self.client.clone(), intent, since),
+                Action::Follow(pass) => self.tasks.follow(self.client.clone(), pass),
+                Action::Cancel(intent, run) => self.tasks.cancel(self.client.clone(), intent, run),
                 Action::Reloaded => self.in_force(),
                 Action::Stopped(open) => self.open_at_stop = Some(open),
             }

@@ -71,6 +71,8 @@ pub async fn once(outside: &Outside, once: Once) -> OnceEnd {
                 Action::Send(intent) => tasks.send(client.clone(), intent),
                 Action::Look(intent) => tasks.look(client.clone(), intent),
                 Action::Search(intent, since) => tasks.search(client.clone(), intent, since),
+                Action::Follow(pass) => tasks.follow(client.clone(), pass),
+                Action::Cancel(intent, run) => tasks.cancel(client.clone(), intent, run),
                 Action::Reloaded | Action::Stopped(_) => {}
             }
         }

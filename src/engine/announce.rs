@@ -2,10 +2,12 @@
 
 use jiff::Timestamp;
 
+use super::runs::Run;
 use super::{Attempted, Intent, Live};
+use crate::azure::look::FoundRun;
 use crate::azure::outcome::Refusal;
 use crate::event::{Event, Fields, Level, Name};
-use crate::ids::{EntryName, RunId};
+use crate::ids::{EntryName, Factory, RunId};
 use crate::ledger::{Reason, skipped};
 
 /// The longest text of a service in a message; the field has all of it.
@@ -223,6 +225,79 @@ pub(super) fn clock_jumped(step: jiff::SignedDuration, held: Option<std::time::D
         format!("the clock was set {what} by {by:.1} s: {then}"),
         fields,
     )
+}
+
+fn of_run(run: &Run) -> Fields {
+    Fields { run_id: Some(run.id.to_string()), ..run.intent.fields() }
+}
+
+/// A run has ended.
+pub(super) fn finished(run: &Run, found: &FoundRun, duration_ms: u64, studio: &str) -> Event {
+    let failed = found.status.eq_ignore_ascii_case("Failed");
+    let level = match found.status.eq_ignore_ascii_case("Succeeded") {
+        true => Level::Info,
+        false if failed => Level::Error,
+        false => Level::Warn,
+    };
+    let said = (level > Level::Info && !found.message.is_empty()).then(|| found.message.clone());
+    let words: String = said.iter().flat_map(|said| said.chars().take(MOST_WORDS)).collect();
+    let why = if words.is_empty() { words } else { format!(": {words}") };
+    let seconds = std::time::Duration::from_millis(duration_ms).as_secs_f64();
+    let message =
+        format!("run {} of {} ended {} after {seconds:.1} s{why}", run.id, run.intent.pipeline, found.status);
+    let fields = Fields {
+        run_status: Some(found.status.clone()),
+        duration_ms: Some(duration_ms),
+        error_message: said,
+        monitor_url: Some(run.intent.factory.monitor_url(studio, run.id)),
+        ..of_run(run)
+    };
+    Event::new(level, Name::RunFinished, message, fields)
+}
+
+/// Nothing more will be known of a run.
+pub(super) fn vanished(run: &Run, reason: &str) -> Event {
+    let what = match reason {
+        "absent" => "is not known to Data Factory any more",
+        _ => "could not be read for a day",
+    };
+    let message = format!("run {} of {} {what}; it is followed no longer", run.id, run.intent.pipeline);
+    let fields = Fields { reason: Some(reason.to_owned()), ..of_run(run) };
+    Event::new(Level::Error, Name::RunVanished, message, fields)
+}
+
+/// A run takes longer than its entry allows.
+pub(super) fn overdue(run: &Run, cancels: bool, now: Timestamp) -> Event {
+    let so_far = u64::try_from(ms_between(run.accepted_at, now)).unwrap_or_default();
+    let then = if cancels { "it is cancelled" } else { "it goes on" };
+    let message = format!(
+        "run {} of {} is not over after {} s, longer than its run_deadline; {then}",
+        run.id,
+        run.intent.pipeline,
+        so_far / 1_000
+    );
+    let fields = Fields {
+        duration_ms: Some(so_far),
+        run_status: (!run.status.is_empty()).then(|| run.status.clone()),
+        ..of_run(run)
+    };
+    Event::new(Level::Error, Name::RunOverdue, message, fields)
+}
+
+pub(super) fn cancel_failed(run: &Run, refusal: &Refusal) -> Event {
+    let fields = with_refusal(of_run(run), refusal);
+    let message = format!("run {} could not be cancelled; it is tried again ({})", run.id, words(refusal));
+    Event::new(Level::Error, Name::RunCancelFailed, message, fields)
+}
+
+pub(super) fn follow_blocked(factory: &Factory, refusal: &Refusal) -> Event {
+    let own = Fields { factory: Some(factory.name.to_string()), ..Fields::default() };
+    let message = format!(
+        "the runs of {} cannot be read, so their ends are not known; firings go on ({})",
+        factory.name,
+        words(refusal)
+    );
+    Event::new(Level::Error, Name::FollowBlocked, message, with_refusal(own, refusal))
 }
 
 /// One event for the firings of one entry that are left out together.

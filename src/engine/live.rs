@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::Attempted;
 use super::matching::{Fit, fit};
-use super::search::Aim;
+use super::search::{Aim, aim};
 use crate::azure::look::FoundRun;
 use crate::azure::outcome::Refusal;
 use crate::ids::{FiringId, Kind, RunId};
@@ -21,6 +21,10 @@ pub(super) enum Phase {
     Committing(u64),
     /// It waits for its due time.
     Armed(Timestamp),
+    /// It waits at the gate for a look at what else is running.
+    AtGate,
+    /// It waits for room in its lane.
+    Queued,
     /// It may be sent as soon as there is room.
     Ready,
     /// An attempt is under way.
@@ -93,6 +97,8 @@ pub(super) struct Live {
     pub(super) first_sent: Option<Timestamp>,
     /// Whether a person asked for it: it does not pass the gate.
     pub(super) asked: bool,
+    /// Whether it has passed the late rules, and was queued.
+    pub(super) queued: bool,
     /// Whether a 401 already had its one refresh.
     pub(super) refreshed: bool,
     /// Since when the answer to an attempt is lost: the end of the last one of which that is true, on the boot
@@ -115,6 +121,7 @@ impl Live {
             started: None,
             first_sent: None,
             asked,
+            queued: false,
             refreshed: false,
             unknown_since: None,
             doubt: None,
@@ -157,7 +164,10 @@ impl Live {
             && !self.asked
             && self.attempts == 0
             && self.doubt.is_none()
-            && matches!(self.phase, Phase::Committing(_) | Phase::Armed(_) | Phase::Ready)
+            && matches!(
+                self.phase,
+                Phase::Committing(_) | Phase::Armed(_) | Phase::AtGate | Phase::Queued | Phase::Ready
+            )
     }
 
     /// Whether a call is under way, or whose run its answer named is being found out.
@@ -183,7 +193,7 @@ impl Live {
 
     /// The factory and the pipeline that it is sent to.
     pub(super) fn aim(&self) -> Aim {
-        (self.intent.factory.key(), self.intent.pipeline.as_str().to_lowercase())
+        aim(&self.intent)
     }
 
     /// Whether an attempt may have left this host of which the ledger says nothing.
@@ -212,6 +222,7 @@ impl Live {
             },
             run_id: None,
             error_message: None,
+            follow: state == State::Accepted && self.intent.policy.follows(),
             at,
             attempt,
         }

@@ -111,12 +111,13 @@ impl Engine {
     }
 
     fn adopt(&mut self, firing: FiringId, run: RunId, status: &str, now: Now) {
-        let Some(live) = self.live.remove(&firing) else { return };
+        let Some(live) = self.take_out(firing) else { return };
         self.learn(&live.intent, run);
         self.claim(run, firing, Some(self.next_batch));
         let mut progress = live.progress(State::Accepted, None, now.wall, None);
         progress.run_id = Some(run);
         self.records.push(Record::Progress(progress));
+        self.follow_run(&live.intent, run, live.sent_since(), now);
         self.events.push(announce::adopted(&live, run, status, self.studio));
     }
 

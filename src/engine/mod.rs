@@ -12,15 +12,20 @@
 //! A firing leaves the engine when its end has been handed to the ledger.
 
 mod announce;
+mod follow;
+mod gate;
+mod lanes;
 mod live;
 mod look;
 mod matching;
 mod missed;
 mod outcome;
+mod overlap;
 mod plan;
 mod ready;
 mod reload;
 mod requests;
+mod runs;
 mod search;
 mod start;
 mod steps;
@@ -28,25 +33,27 @@ mod steps;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use crate::azure::Attempted;
+use crate::azure::follow::{Cancelled, Pass, Passed};
 use crate::azure::look::{Look, Searched};
 use crate::clock::Now;
 use crate::config::{Daemon, Entry};
 use crate::event::Event;
-use crate::ids::{EntryName, FiringId, Kind, Nominal, RunId, SubscriptionId};
-use crate::ledger::{Batch, Intent, Mark, Pause, Reason, Record, Request};
+use crate::ids::{EntryName, FiringId, Nominal, RunId, SubscriptionId};
+use crate::ledger::{Batch, Intent, Mark, Pause, Record, Request};
 use crate::schedule::Calendar;
 
+use lanes::{Key, Lanes};
 use live::{Live, Phase};
-use missed::is_late;
 use plan::Plan;
 use ready::Ready;
+use runs::Runs;
 use search::Searches;
 use steps::Clocks;
 
@@ -85,6 +92,10 @@ pub enum Input {
     Searched(FiringId, Box<Searched>),
     /// Which other firings own the runs that were asked about.
     Owned(FiringId, HashMap<RunId, FiringId>),
+    /// A pass over the runs of a factory ended.
+    Passed(Box<Pass>, Box<Passed>),
+    /// A call that cancels the run of a firing ended.
+    Cancelled(FiringId, Cancelled),
     /// There is a usable token again.
     TokenUsable,
     /// People asked for something.
@@ -111,6 +122,10 @@ pub enum Action {
     Search(Arc<Intent>, Timestamp),
     /// Find out which other firings own these runs, and answer with [`Input::Owned`].
     FindOwners(FiringId, Vec<RunId>),
+    /// Make this pass over the runs of a factory, and answer with [`Input::Passed`].
+    Follow(Box<Pass>),
+    /// Cancel the run of this intent, and answer with [`Input::Cancelled`].
+    Cancel(Arc<Intent>, RunId),
     /// The service refused the token of this generation.
     RejectToken(u64),
     /// The schedule given at the start, or with [`Input::Reload`], is in force and durable.
@@ -148,6 +163,14 @@ pub struct Engine {
     closed: VecDeque<(Duration, EntryName, Arc<Calendar>)>,
     /// Firings that wait for calls under way before they judge the runs that were found.
     weighing: HashSet<FiringId>,
+    /// The runs that are followed to their end.
+    runs: Runs,
+    /// The firings whose runs are to be cancelled, and when that is tried next, on the boot clock.
+    cancelling: BTreeMap<FiringId, Duration>,
+    /// What must not run at once.
+    lanes: Lanes,
+    /// Looks at lanes that are under way, by their request id, and when they began on the boot clock.
+    lane_looks: HashMap<FiringId, (Key, Duration)>,
     /// Requests whose answers are on their way to the ledger, by batch, and the firings that they were about.
     answering: HashMap<u64, (String, Option<FiringId>)>,
     next_batch: u64,
@@ -206,12 +229,16 @@ impl Engine {
                 self.plan_ahead(now);
                 self.end_what_is_overdue(now);
                 self.forget_reach();
+                self.follow_on(now);
+                self.lanes_on(now);
             }
             Input::Committed(batch, refused) => self.committed(batch, &refused, now),
             Input::Answered(firing, attempted) => self.answered(firing, *attempted, now),
             Input::Looked(firing, look) => self.looked(firing, *look, now),
             Input::Searched(firing, searched) => self.searched(firing, &searched, now),
             Input::Owned(firing, owners) => self.owned(firing, &owners, now),
+            Input::Passed(pass, passed) => self.passed(&pass, *passed, now),
+            Input::Cancelled(firing, cancelled) => self.cancel_ended(firing, &cancelled, now),
             Input::TokenUsable => self.no_token_until = None,
             Input::Asked(requests) => self.asked(requests, now),
             Input::Reload(schedule) => self.reload(&schedule, now),
@@ -322,63 +349,6 @@ impl Engine {
         }
     }
 
-    /// The gate: decides whether a firing whose due time has come may start.
-    fn pass_gate(&mut self, firing: FiringId, now: Now) {
-        let Some(live) = self.live.get_mut(&firing) else { return };
-        let (intent, asked) = (Arc::clone(&live.intent), live.asked);
-        if !asked && (self.clocks.held_until().is_some() || now.wall < intent.due) {
-            // By a clock that is not believed nothing is late: it rings again when the hold is over. And one that was
-            // set back while the firing was looked for makes nothing early.
-            live.phase = Phase::Armed(intent.due);
-            return match self.no_longer_named(&intent, now.wall) {
-                Some(reason) => self.skip_planned(&[intent], reason, now.wall),
-                None => self.set_timer(intent.due, Timer::Firing(firing)),
-            };
-        }
-        if !asked && self.is_paused(&intent) {
-            return self.skip_planned(&[intent], Reason::Paused, now.wall);
-        }
-        if !asked
-            && is_late(intent.due, &intent.policy, now.wall)
-            && !self.plan.slots.contains_key(&intent.entry)
-        {
-            // Whatever kept it waiting, its entry is gone by now: nobody wants it late.
-            return self.skip_planned(&[intent], Reason::Removed, now.wall);
-        }
-        if asked || self.still_wanted(&intent, now.wall) {
-            if let Some(live) = self.live.get_mut(&firing) {
-                live.open_gate(now.wall);
-            }
-            self.make_ready(firing);
-        } else {
-            self.skip_planned(&[intent], Reason::Missed, now.wall);
-        }
-    }
-
-    /// Why the schedule in force does not name a firing that is to come: an edit while it was looked for could not
-    /// take it back.
-    fn no_longer_named(&self, intent: &Intent, now: Timestamp) -> Option<Reason> {
-        if intent.kind != Kind::Scheduled || intent.nominal <= Nominal::at_or_before(now) {
-            return None;
-        }
-        if self.plan.names(intent) {
-            return None;
-        }
-        Some(if self.plan.slots.contains_key(&intent.entry) { Reason::Changed } else { Reason::Removed })
-    }
-
-    /// Whether its entry was, or is, paused at its nominal time.
-    fn is_paused(&self, intent: &Intent) -> bool {
-        let pauses = self.pauses.get(&intent.entry);
-        pauses.is_some_and(|pauses| pauses.iter().any(|pause| pause.covers(intent.nominal)))
-    }
-
-    fn make_ready(&mut self, firing: FiringId) {
-        let Some(live) = self.live.get_mut(&firing) else { return };
-        live.phase = Phase::Ready;
-        self.ready.push(&live.intent);
-    }
-
     /// Sends as much as there is room for.
     fn pump(&mut self, now: Now) {
         if self.stopping
@@ -446,7 +416,7 @@ impl Engine {
             }
             if refused.contains(&firing) {
                 // The ledger already knows how this nominal time ended.
-                self.live.remove(&firing);
+                self.take_out(firing);
             } else {
                 self.arm(firing, now);
             }
@@ -487,7 +457,7 @@ impl Engine {
     fn withdraw(&mut self, intents: &[Arc<Intent>]) -> Vec<Mark> {
         let mut lowest: HashMap<_, i64> = HashMap::new();
         for intent in intents {
-            self.live.remove(&intent.firing_id);
+            self.take_out(intent.firing_id);
             self.records.push(Record::Withdrawn(intent.firing_id));
             let before = intent.nominal.as_second() - 1;
             lowest.entry(&intent.entry).and_modify(|mark| *mark = (*mark).min(before)).or_insert(before);
@@ -530,6 +500,14 @@ impl Engine {
     /// Whether everything that may have left this host is recorded as such.
     fn stops_cleanly(&self) -> bool {
         self.live.values().all(|live| !live.may_have_been_sent_unrecorded())
+    }
+
+    /// A random id of a firing or a request.
+    fn fresh_id(&mut self) -> FiringId {
+        let mut random = [0_u8; 16];
+        random[..8].copy_from_slice(&(self.random)().to_le_bytes());
+        random[8..].copy_from_slice(&(self.random)().to_le_bytes());
+        FiringId::from_random(random)
     }
 
     fn later(now: Timestamp, wait: Duration) -> Timestamp {

@@ -82,13 +82,14 @@ impl Engine {
     }
 
     fn accept(&mut self, firing: FiringId, run: RunId, attempted: &Attempted) {
-        let Some(live) = self.live.remove(&firing) else { return };
+        let Some(live) = self.take_out(firing) else { return };
         self.learn(&live.intent, run);
         self.claim(run, firing, Some(self.next_batch));
         let attempt = live.attempt(attempted, "accepted", None);
         let mut progress = live.progress(State::Accepted, None, attempted.answered_at.wall, Some(attempt));
         progress.run_id = Some(run);
         self.records.push(Record::Progress(progress));
+        self.follow_run(&live.intent, run, live.sent_since(), attempted.answered_at);
         self.events.push(announce::created(&live, run, attempted, self.studio));
     }
 
@@ -301,7 +302,7 @@ impl Engine {
         at: Timestamp,
         attempt: Option<Attempt>,
     ) {
-        let Some(live) = self.live.remove(&firing) else { return };
+        let Some(live) = self.take_out(firing) else { return };
         let mut progress = live.progress(State::Rejected, Some(reason), at, attempt);
         progress.error_message = refusal.map(|refusal| refusal.error_message.clone());
         self.records.push(Record::Progress(progress));
@@ -310,7 +311,7 @@ impl Engine {
 
     /// Leaves a firing to a person. It is never sent again by itself.
     pub(super) fn hold(&mut self, firing: FiringId, reason: Reason, run: Option<RunId>, at: Timestamp) {
-        let Some(live) = self.live.remove(&firing) else { return };
+        let Some(live) = self.take_out(firing) else { return };
         self.held.insert(firing, (Arc::clone(&live.intent), live.sent_since()));
         let mut progress = live.progress(State::Held, Some(reason), at, None);
         progress.error_message = run.map(|run| format!("run {run} may be its own"));
@@ -336,7 +337,7 @@ impl Engine {
     pub(super) fn skip_planned(&mut self, intents: &[Arc<Intent>], reason: Reason, at: Timestamp) {
         let mut skipped: Vec<&Intent> = Vec::new();
         for intent in intents {
-            let Some(live) = self.live.remove(&intent.firing_id) else { continue };
+            let Some(live) = self.take_out(intent.firing_id) else { continue };
             if matches!(live.phase, Phase::Committing(_)) {
                 self.skip_unplanned(intent, reason);
                 continue;

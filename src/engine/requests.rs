@@ -55,12 +55,9 @@ impl Engine {
         let Some(slot) = self.plan.slots.get(name) else { return Err(no_such_entry(name)) };
         let entry = Arc::clone(&slot.entry);
         let nominal = scheduled_time.unwrap_or(Nominal::at_or_before(now.wall));
-        let mut random = [0_u8; 16];
-        random[..8].copy_from_slice(&(self.random)().to_le_bytes());
-        random[8..].copy_from_slice(&(self.random)().to_le_bytes());
         let mut intent = self.intent(&entry, nominal, Body::new("{}"), now);
         intent.kind = Kind::Manual;
-        intent.firing_id = FiringId::from_random(random);
+        intent.firing_id = self.fresh_id();
         intent.due = now.wall;
         let parameters = entry.parameters.overlay(extra);
         intent.body = render(&entry, &parameters, &intent).map_err(|error| error.to_string())?;
@@ -141,6 +138,8 @@ impl Engine {
         self.held.remove(&firing);
         if let Some(run) = run {
             self.claim(run, firing, Some(self.next_batch));
+            let since = known.first_sent_at.unwrap_or_else(|| known.intent.sent_since());
+            self.follow_run(&known.intent, run, since, now);
         }
         self.records.push(Record::Progress(Progress {
             firing_id: firing,
@@ -151,6 +150,7 @@ impl Engine {
             next_at: None,
             run_id: run,
             error_message: None,
+            follow: run.is_some() && known.intent.policy.follows(),
             at: now.wall,
             attempt: None,
         }));

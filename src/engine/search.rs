@@ -5,13 +5,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::live::Phase;
-use super::{Action, Engine};
+use super::{Action, Engine, Intent};
 use crate::azure::look::Searched;
 use crate::clock::Now;
 use crate::ids::FiringId;
 
 /// The factory and the pipeline, as the service compares them.
 pub(super) type Aim = (String, String);
+
+/// Where an intent is sent to.
+pub(super) fn aim(intent: &Intent) -> Aim {
+    (intent.factory.key(), intent.pipeline.as_str().to_lowercase())
+}
 
 /// A search that is under way.
 #[derive(Debug)]

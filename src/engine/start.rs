@@ -1,12 +1,14 @@
 //! How the engine begins: from a schedule and what the ledger remembers.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
+use super::lanes::Lanes;
 use super::live::{Doubt, Live, Phase};
 use super::plan::Plan;
 use super::ready::Ready;
 use super::reload::Changes;
+use super::runs::Runs;
 use super::search::Searches;
 use super::steps::Clocks;
 use super::{Action, Engine, Random, Schedule, Timer};
@@ -38,6 +40,10 @@ impl Engine {
             searches: Searches::default(),
             closed: VecDeque::new(),
             weighing: HashSet::new(),
+            runs: Runs::default(),
+            cancelling: BTreeMap::new(),
+            lanes: Lanes::default(),
+            lane_looks: HashMap::new(),
             answering: HashMap::new(),
             next_batch: snapshot.next_batch,
             planning: None,
@@ -114,7 +120,8 @@ impl Engine {
         }
         // What is still to come is planned anew, by the schedule that is in force now.
         let (coming, open): (Vec<_>, Vec<_>) = snapshot.open.into_iter().partition(|open| {
-            open.state == State::Planned
+            let queued = open.reason == Some(Reason::Overlap) && snapshot.clean_stop;
+            (open.state == State::Planned || queued)
                 && (snapshot.clean_stop || !set_back)
                 && open.attempts == 0
                 && open.reopened_at.is_none()
@@ -124,6 +131,7 @@ impl Engine {
         let coming: Vec<Arc<Intent>> = coming.into_iter().map(|open| open.intent).collect();
         let marks = engine.withdraw(&coming);
         engine.records.extend(marks.into_iter().map(Record::Marked));
+        engine.follow_again(snapshot.followed, now);
         for open in open {
             let nothing_left = snapshot.clean_stop || (!set_back && goes_on_at(&open) > lock_taken.wall);
             engine.take_back_up(&open, nothing_left, lock_taken, now);
@@ -146,6 +154,7 @@ impl Engine {
         live.unknown_since = open.ever_unknown.then_some(lock_taken.boot);
         live.waits_for = open.reason.filter(|reason| matches!(reason, Reason::Throttled | Reason::NoToken));
         live.asked |= open.reopened_at.is_some();
+        live.queued = open.reason == Some(Reason::Overlap);
         live.first_sent = open.first_sent_at;
         live.started = open.first_sent_at.map(|sent| sent.max(open.intent.due)).max(open.reopened_at);
         if open.reason == Some(Reason::Throttled)
@@ -166,6 +175,10 @@ impl Engine {
         }
         let waits = open.state == State::Waiting && open.attempts > 0;
         let in_doubt = live.doubt.is_some();
+        if in_doubt || waits {
+            // It may be running.
+            self.lanes.occupy(&live.intent);
+        }
         self.live.insert(firing, live);
         if in_doubt {
             self.look_in(firing, std::time::Duration::ZERO, now);

@@ -14,11 +14,13 @@ use crate::config::tests::AZURE;
 use crate::event::Name;
 use crate::ids::Kind;
 use crate::ids::Nominal;
-use crate::ledger::{Known, Snapshot, State};
+use crate::ledger::{FollowedRun, Known, Reason, Snapshot, State};
 
 mod attempts;
 mod clock;
+mod follow;
 mod outage;
+mod overlap;
 mod people;
 mod query;
 mod set_back;
@@ -31,6 +33,8 @@ struct Bench {
     looks: Vec<FiringId>,
     searches: Vec<FiringId>,
     owners_asked: Vec<(FiringId, Vec<RunId>)>,
+    passes: Vec<Pass>,
+    cancels: Vec<(FiringId, RunId)>,
     tokens_rejected: usize,
     /// Batches that are not durable yet, while the disk is slow.
     waiting: Option<Vec<(u64, HashSet<FiringId>)>>,
@@ -72,6 +76,8 @@ impl Bench {
             looks: Vec::new(),
             searches: Vec::new(),
             owners_asked: Vec::new(),
+            passes: Vec::new(),
+            cancels: Vec::new(),
             tokens_rejected: 0,
             waiting: Some(Vec::new()),
             known,
@@ -115,6 +121,8 @@ impl Bench {
                 Action::Look(intent) => self.looks.push(intent.firing_id),
                 Action::Search(intent, _) => self.searches.push(intent.firing_id),
                 Action::FindOwners(firing, runs) => self.owners_asked.push((firing, runs)),
+                Action::Follow(pass) => self.passes.push(*pass),
+                Action::Cancel(intent, run) => self.cancels.push((intent.firing_id, run)),
                 Action::RejectToken(_) => self.tokens_rejected += 1,
                 _ => {}
             }

@@ -24,8 +24,8 @@ use crate::schedule::Fingerprint;
 pub use evidence::{Evidence, InForce, Kept, OpenPause, Standing};
 pub use lock::{Lock, LockError};
 pub use record::{
-    About, Answer, Asks, Attempt, Batch, Body, Intent, Known, Loaded, Mark, Pause, Progress, Reason, Record,
-    Request, Settlement, State, Written,
+    About, Answer, Asks, Attempt, Batch, Body, FollowedRun, Intent, Known, Loaded, Mark, Pause, Progress,
+    Reason, Record, Request, RunProgress, Settlement, State, Written,
 };
 pub use sign::{NextFiring, RejectedSign, SignOfLife, StoppedSign, TokenSign};
 pub use skips::{Skips, cut, skipped};
@@ -79,6 +79,8 @@ pub struct Snapshot {
     pub open: Vec<Known>,
     /// The firings that wait for a person.
     pub held: Vec<Known>,
+    /// The accepted firings whose runs are followed.
+    pub followed: Vec<FollowedRun>,
     /// From when until when entries were, or are, paused, in order.
     pub pauses: HashMap<EntryName, Vec<Pause>>,
     /// Whether each factory has so far always taken our request id as the run's, by [`crate::ids::Factory::key`].
@@ -126,9 +128,9 @@ pub struct HistoryRow {
     pub attempts: u64,
     /// Its run.
     pub run_id: Option<String>,
-    /// The run's status, if it is followed.
+    /// The run's status as the service calls it, if it is followed; `Vanished` if the run cannot be found any more.
     pub run_status: Option<String>,
-    /// What was said last, where it ended without a run.
+    /// What was said last, where it ended without a run, or its run did not succeed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_message: Option<String>,
     /// When the intent was made.

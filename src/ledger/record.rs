@@ -146,6 +146,12 @@ words! {
         Changed = "changed",
         /// Its entry was paused.
         Paused = "paused",
+        /// Others of its entry or pipeline were still running.
+        Overlap = "overlap",
+        /// A newer one took its place in the queue.
+        Superseded = "superseded",
+        /// As many as may wait were waiting already.
+        QueueFull = "queue_full",
         /// The service refused it, and would again.
         Refused = "refused",
         /// All attempts that the policy allows were made.
@@ -215,10 +221,73 @@ pub struct Progress {
     pub run_id: Option<RunId>,
     /// What was said last, where it ends without a run.
     pub error_message: Option<String>,
+    /// Whether its run is followed from now on.
+    pub follow: bool,
     /// When this came to be.
     pub at: Timestamp,
     /// The attempt that brought it here, if one did.
     pub attempt: Option<Attempt>,
+}
+
+/// What is known from now on of the run of an accepted firing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunProgress {
+    /// The firing.
+    pub firing_id: FiringId,
+    /// The service's word for where it stands; `None` leaves what is known.
+    pub status: Option<String>,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+    /// What the service said, where it did not succeed.
+    pub error_message: Option<String>,
+    /// When it was found to take longer than its entry allows.
+    pub overdue_at: Option<Timestamp>,
+    /// Whether it is followed further.
+    pub followed: bool,
+}
+
+impl RunProgress {
+    /// Nothing new, of a run that goes on.
+    #[must_use]
+    pub fn new(firing_id: FiringId) -> Self {
+        Self {
+            firing_id,
+            status: None,
+            finished_at: None,
+            error_message: None,
+            overdue_at: None,
+            followed: true,
+        }
+    }
+
+    /// What is known once `later` has come as well.
+    #[must_use]
+    pub fn then(self, later: Self) -> Self {
+        Self {
+            status: later.status.or(self.status),
+            finished_at: later.finished_at.or(self.finished_at),
+            error_message: later.error_message.or(self.error_message),
+            overdue_at: later.overdue_at.or(self.overdue_at),
+            ..later
+        }
+    }
+}
+
+/// An accepted firing whose run is followed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FollowedRun {
+    /// Its intent.
+    pub intent: Arc<Intent>,
+    /// Its run.
+    pub run_id: RunId,
+    /// What the service called it last.
+    pub status: Option<String>,
+    /// The run cannot have been updated before this.
+    pub since: Timestamp,
+    /// When it was accepted or adopted.
+    pub accepted_at: Timestamp,
+    /// Whether it was found to take longer than its entry allows.
+    pub overdue: bool,
 }
 
 /// An entry's mark: the nominal time up to which it is planned.
@@ -282,6 +351,8 @@ pub enum Record {
     Reached(Option<Timestamp>),
     /// A firing went on. What is over stays as it is, and what may have been sent is not left out.
     Progress(Progress),
+    /// The run of an accepted firing went on.
+    Run(RunProgress),
     /// A person wants a firing that was over to be tried again. The ledger refuses it if it is not over.
     Reopened {
         /// The firing.

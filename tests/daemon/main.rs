@@ -33,6 +33,7 @@ mod process;
 mod readme;
 mod reload;
 mod restart;
+mod runs;
 mod status;
 mod tally;
 mod token;

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use adf_cron::ids::{FiringId, Nominal, RunId};
 use adf_cron::ledger::{
-    Asks, Batch, HistoryFilter, Intent, Known, Ledger, Request, Skips, Snapshot, SqliteLedger, Written,
+    Asks, Batch, FollowedRun, HistoryFilter, Intent, Known, Ledger, Request, Skips, Snapshot, SqliteLedger,
+    Written,
 };
 use futures_util::FutureExt as _;
 use jiff::Timestamp;
@@ -132,10 +133,9 @@ impl Books {
         for there in &history {
             let firing = FiringId::parse(&there.firing_id).unwrap();
             let here = self.memory.rows.get(&firing).ok_or(format!("{firing} is on disk only"))?;
-            let (there, here) = (
-                (there.state.as_str(), there.reason.as_deref(), there.attempts, there.run_id.clone()),
-                shown(here),
-            );
+            let run = (there.run_id.clone(), there.run_status.clone());
+            let (there, here) =
+                ((there.state.as_str(), there.reason.as_deref(), there.attempts, run), shown(here));
             if there != here {
                 return Err(format!("{firing} is {there:?} on disk and {here:?} in memory"));
             }
@@ -144,15 +144,19 @@ impl Books {
     }
 }
 
-fn shown(row: &Row) -> (&'static str, Option<&'static str>, u64, Option<String>) {
+type Shown = (&'static str, Option<&'static str>, u64, (Option<String>, Option<String>));
+
+fn shown(row: &Row) -> Shown {
     let reason = row.reason.map(|reason| reason.as_str());
-    (row.state.as_str(), reason, u64::from(row.attempts), row.run_id.map(|run| run.to_string()))
+    let run = (row.run_id.map(|run| run.to_string()), row.run_status.clone());
+    (row.state.as_str(), reason, u64::from(row.attempts), run)
 }
 
 /// The parts of two snapshots that must be the same; equal due times leave the order of firings open.
 pub(crate) fn same_snapshots(there: &Snapshot, here: &Snapshot) {
     assert_eq!(known(&there.open), known(&here.open), "the ledgers know different open firings");
     assert_eq!(known(&there.held), known(&here.held), "the ledgers know different held firings");
+    assert_eq!(followed(&there.followed), followed(&here.followed), "the ledgers follow different runs");
     assert_eq!(there.pauses, here.pauses, "the ledgers know different pauses");
     assert_eq!(there.marks, here.marks, "the ledgers know different marks");
     assert_eq!(there.learned, here.learned, "the ledgers have learned differently");
@@ -174,6 +178,19 @@ fn known(firings: &[Known]) -> Vec<Known> {
     let mut firings: Vec<Known> = firings.iter().map(kept).collect();
     firings.sort_by_key(|known| known.intent.firing_id);
     firings
+}
+
+type Followed<'a> = (FiringId, RunId, Option<&'a str>, Timestamp, bool);
+
+fn followed(runs: &[FollowedRun]) -> Vec<Followed<'_>> {
+    let shown = |run: &FollowedRun| (run.intent.firing_id, run.run_id, run.accepted_at, run.overdue);
+    let mut all: Vec<Followed<'_>> = runs
+        .iter()
+        .map(|run| (shown(run), run.status.as_deref()))
+        .map(|((firing, id, at, overdue), status)| (firing, id, status, at, overdue))
+        .collect();
+    all.sort();
+    all
 }
 
 fn requests(requests: &[Request]) -> Vec<(String, Asks, Vec<Known>, Option<FiringId>)> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adf_cron::clock::Now;
-use adf_cron::config::Entry;
+use adf_cron::config::{Entry, OnDeadline, Overlap, OverlapScope};
 use adf_cron::engine::Schedule;
 use adf_cron::event::{Event, Level, Name};
 use adf_cron::ids::{EntryName, FiringId, Kind, Nominal, RunId};
@@ -68,6 +68,8 @@ pub(crate) struct Checker {
     last: Option<Now>,
     versions: HashMap<Arc<str>, Schedule>,
     in_force: Option<Arc<str>>,
+    /// Where the clock was set back to.
+    set_back_to: HashSet<Nominal>,
     stretches: HashMap<EntryName, Vec<Stretch>>,
     sent: HashSet<FiringId>,
     /// The firings that took runs, from the moment at which the engine says so.
@@ -90,6 +92,7 @@ impl Checker {
             last: None,
             versions: HashMap::new(),
             in_force: None,
+            set_back_to: HashSet::new(),
             stretches: HashMap::new(),
             sent: HashSet::new(),
             taken: HashMap::new(),
@@ -177,6 +180,44 @@ impl Checker {
         }
     }
 
+    /// Nothing starts beside more of its entry than may run at once.
+    pub(crate) fn overlaps(&mut self, intent: &Intent, ledger: &MemoryLedger, service: &Service, now: Now) {
+        let counts =
+            |intent: &Intent| intent.policy.is_gated() && intent.policy.overlap_scope == OverlapScope::Entry;
+        let Some(row) = ledger.rows.get(&intent.firing_id) else { return };
+        let asked = row.reopened_at.is_some() || intent.kind != Kind::Scheduled || row.attempts > 0;
+        // Where runs have ids of their own, one may have been taken for another entry's.
+        if asked || !counts(intent) || is_own(row) {
+            return;
+        }
+        let others = ledger.rows.values().filter(|other| {
+            other.intent.entry == intent.entry
+                && other.intent.firing_id != intent.firing_id
+                && other.state != State::Held
+                && counts(&other.intent)
+        });
+        let active = service.active(others.map(|other| other.intent.firing_id), now);
+        let limit = intent.policy.max_active.unwrap_or(1);
+        if active.len() >= usize::try_from(limit).unwrap() {
+            let Intent { entry, nominal, .. } = intent;
+            self.fail(format!("{entry} at {nominal} was sent beside {active:?}, with a limit of {limit}"));
+        }
+    }
+
+    /// The engine cancels a run.
+    pub(crate) fn cancels(&mut self, intent: &Intent, run: RunId, service: &Service) {
+        let makes_room = |entry: &Arc<Entry>| {
+            entry.policy.overlap == Overlap::CancelRunning
+                && (entry.name == intent.entry || entry.pipeline == intent.pipeline)
+        };
+        let wanted = (intent.policy.on_deadline == OnDeadline::Cancel
+            && intent.policy.run_deadline.is_some())
+            || self.versions.values().flat_map(|version| &version.entries).any(makes_room);
+        if !wanted || !service.runs.contains_key(&run) {
+            self.fail(format!("run {run} of {} was cancelled, which nobody wants", intent.entry));
+        }
+    }
+
     /// The service has started a run.
     pub(crate) fn runs(&mut self, intent: &Intent, service: &Service) {
         self.counts.runs += 1;
@@ -234,6 +275,9 @@ impl Checker {
 
     pub(crate) fn announced(&mut self, event: &Event) {
         self.unsaid.remove(&key(event));
+        if event.name == Name::RunVanished && event.fields.reason.as_deref() == Some("absent") {
+            self.fail(format!("{}, but it is there", event.message));
+        }
         let fields = &event.fields;
         if let Some(firing) = fields.firing_id.as_deref().and_then(|id| FiringId::parse(id).ok()) {
             self.said.insert((event.name, firing));
@@ -274,6 +318,7 @@ impl Checker {
 
     /// Of what lies after `to` nothing needs a record any more; the schedule in force holds from there on.
     fn set_back(&mut self, to: Nominal) {
+        self.set_back_to.insert(to);
         for stretch in self.stretches.values_mut().flatten() {
             match stretch.until {
                 None => stretch.from = stretch.from.min(to),
@@ -313,6 +358,12 @@ impl Checker {
                             named(),
                             row.run_id
                         ));
+                    }
+                    let followed = row.intent.policy.follows();
+                    let over =
+                        matches!(row.run_status.as_deref(), Some("Succeeded" | "Cancelled" | "Vanished"));
+                    if row.following || followed != over {
+                        self.fail(format!("the run of {} was last {:?}", named(), row.run_status));
                     }
                     &[Name::RunCreated, Name::RunAdopted, Name::FiringSettled][..]
                 }
@@ -405,10 +456,8 @@ impl Checker {
         let before = Nominal::from_second(row.intent.nominal.as_second() - 1).unwrap();
         let times: Vec<Nominal> = self.entry(&row.intent)?.calendar.due_between(before, row.last).collect();
         // One that a clock cut short which was set back after a restart has only an upper bound: its calendar was gone.
-        let counts = match times.len() as u64 {
-            count if times.last() == Some(&row.last) => count == row.skipped.max(1),
-            count => row.skipped > 1 && count <= row.skipped,
-        };
+        let (count, counted) = (times.len() as u64, row.skipped.max(1));
+        let counts = count == counted || (count < counted && self.set_back_to.contains(&row.last));
         (times.first() == Some(&row.intent.nominal) && counts).then_some(times)
     }
 

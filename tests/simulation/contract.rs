@@ -15,7 +15,7 @@ use adf_cron::ids::{
 };
 use adf_cron::ledger::{
     Answer, Asks, Attempt, Batch, Body, Intent, Ledger, LedgerError, Loaded, Mark, Progress, Reason, Record,
-    Request, Settlement, Skips, Snapshot, SqliteLedger, State, Written,
+    Request, RunProgress, Settlement, Skips, Snapshot, SqliteLedger, State, Written,
 };
 use adf_cron::schedule::{Calendar, CalendarSpec, DstGap, DstOverlap, Every, Fingerprint, Form, Rule, Zone};
 use jiff::{SignedDuration, Timestamp};
@@ -180,6 +180,7 @@ fn mark(name: &str, time: &str) -> Mark {
 
 fn progress(intent: &Intent, state: State, attempts: u32) -> Progress {
     Progress {
+        follow: false,
         firing_id: intent.firing_id,
         state,
         reason: None,
@@ -467,6 +468,31 @@ async fn a_request_waits_until_it_is_answered_and_comes_with_what_is_known(mut l
     assert_eq!(ledger.requests().await.unwrap(), [later]);
 }
 
+async fn a_run_is_followed_from_its_acceptance_to_its_end_and_not_anew(mut ledger: impl Kept) {
+    let (a, b) = (intent("a", "10:00:00"), intent("b", "10:00:00"));
+    let run = |intent: &Intent| RunId::from(intent.firing_id);
+    let accepted = |intent: &Intent, follow| {
+        let attempted = attempted(intent, State::Accepted, 1, "accepted");
+        Record::Progress(Progress { run_id: Some(run(intent)), follow, ..attempted })
+    };
+    write(&mut ledger, vec![planned(&a), planned(&b), accepted(&a, true), accepted(&b, false)]).await;
+    let went_on =
+        |status: &str| RunProgress { status: Some(status.to_owned()), ..RunProgress::new(a.firing_id) };
+    let overdue = RunProgress { overdue_at: Some(at("10:05:00")), ..RunProgress::new(a.firing_id) };
+    write(&mut ledger, vec![Record::Run(went_on("InProgress")), Record::Run(overdue)]).await;
+    let followed = ledger.load().await.unwrap().followed;
+    let [known] = followed.as_slice() else { panic!("one is followed: {followed:?}") };
+    assert_eq!((known.run_id, known.status.as_deref()), (run(&a), Some("InProgress")));
+    assert_eq!((known.since, known.accepted_at), (at("10:00:01"), at("10:00:00")));
+    assert!(known.overdue);
+    let over = RunProgress { finished_at: Some(at("10:06:00")), followed: false, ..went_on("Succeeded") };
+    write(&mut ledger, vec![Record::Run(over)]).await;
+    assert!(ledger.load().await.unwrap().followed.is_empty());
+    // The end of the first commit was not known, and it is made again.
+    write(&mut ledger, vec![accepted(&a, true)]).await;
+    assert!(ledger.load().await.unwrap().followed.is_empty(), "it is over");
+}
+
 async fn facts_are_kept_until_they_were_announced(mut ledger: impl Kept) {
     let firing = FiringId::from_random([3; 16]);
     let batch = |id, level| Batch {
@@ -588,6 +614,7 @@ on_both!(
     only_what_is_over_can_be_reopened,
     a_start_finds_marks_pauses_and_the_schedule_that_was_loaded_last,
     a_request_waits_until_it_is_answered_and_comes_with_what_is_known,
+    a_run_is_followed_from_its_acceptance_to_its_end_and_not_anew,
     facts_are_kept_until_they_were_announced,
     a_refused_record_takes_no_events_of_other_batches_with_it,
     a_run_belongs_to_the_firing_that_took_it_and_to_the_one_whose_id_it_has,

@@ -67,6 +67,8 @@ pub(crate) struct Drafts {
     /// The zone with a change of the clock within the scenario.
     zone: &'static str,
     daemon: String,
+    /// Whether runs are followed.
+    follows: bool,
     drafts: Vec<Draft>,
     made: usize,
 }
@@ -92,7 +94,9 @@ impl Drafts {
             Density::Bursts => dice.within(30, 120),
             Density::Sparse => dice.within(4, 12),
         };
-        let mut drafts = Self { dice, density, factories, zone, daemon, drafts: Vec::new(), made: 0 };
+        let follows = dice.percent(30);
+        let mut drafts =
+            Self { dice, density, factories, zone, daemon, follows, drafts: Vec::new(), made: 0 };
         for _ in 0..entries {
             let draft = drafts.draw();
             drafts.drafts.push(draft);
@@ -112,7 +116,7 @@ impl Drafts {
             zone,
             enabled: !dice.one_in(12),
             parameters: parameters(dice),
-            policy: policy(dice),
+            policy: policy(dice, self.follows),
         }
     }
 
@@ -133,13 +137,13 @@ impl Drafts {
             self.drafts.remove(at);
             return;
         }
-        let (dice, density) = (&mut self.dice, self.density);
+        let (dice, density, follows) = (&mut self.dice, self.density, self.follows);
         let draft = &mut self.drafts[at];
         match dice.below(8) {
             0..=2 => draft.enabled = !draft.enabled,
             3 | 4 => draft.calendar = calendar(dice, density),
             5 => draft.parameters = parameters(dice),
-            6 => draft.policy = policy(dice),
+            6 => draft.policy = policy(dice, follows),
             _ => draft.factory = dice.index(self.factories),
         }
     }
@@ -232,11 +236,32 @@ fn parameters(dice: &mut Dice) -> String {
     }
 }
 
-fn policy(dice: &mut Dice) -> String {
+/// What becomes of the runs: most schedules leave them alone, which keeps them quick.
+fn following(dice: &mut Dice, follows: bool) -> String {
+    if !follows {
+        return "follow: false".to_owned();
+    }
+    let overlap = *dice.pick::<&str>(&["allow", "allow", "skip", "queue_one", "queue_all", "cancel_running"]);
+    let scope = *dice.pick::<&str>(&["entry", "entry", "pipeline"]);
+    let limit = *dice.pick::<&str>(&["", "", ", max_active: 2", ", max_active: 1, max_queued: 3"]);
+    let overlap = format!("overlap: {overlap}, overlap_scope: {scope}{limit}");
+    let drawn: [&str; 5] = [
+        "follow: false",
+        "follow: true",
+        "follow: true",
+        "run_deadline: 20s, on_deadline: cancel",
+        "run_deadline: 90s",
+    ];
+    format!("{}, {overlap}", dice.pick::<&str>(&drawn))
+}
+
+fn policy(dice: &mut Dice, follows: bool) -> String {
+    let following = following(dice, follows);
     let initial = *dice.pick(&[1, 1, 2, 10]);
     format!(
         "late_after: {}s, missed: {}, missed_within: {}, missed_max: {}, timeout: {}s, settle: {}s, \
-         on_unknown: {}, priority: {}, retry: {{ max_attempts: {}, initial: {initial}s, max: {}s, deadline: {} }}",
+         on_unknown: {}, priority: {}, {following}, \
+         retry: {{ max_attempts: {}, initial: {initial}s, max: {}s, deadline: {} }}",
         dice.pick(&[1, 10, 60, 60]),
         dice.pick(&["skip", "latest", "latest", "all", "all"]),
         dice.pick(&["30s", "10m", "24h", "24h"]),

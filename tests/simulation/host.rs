@@ -86,7 +86,8 @@ impl Host {
 
     /// Whether the daemon runs and has nothing left to do.
     pub(crate) fn is_settled(&self) -> bool {
-        !self.stopping && self.engine().is_some_and(|engine| engine.open_firings() == 0)
+        !self.stopping
+            && self.engine().is_some_and(|engine| engine.open_firings() == 0 && engine.followed_runs() == 0)
     }
 }
 
@@ -278,6 +279,8 @@ impl World {
                 Action::Send(intent) => {
                     self.checker.sends(&intent, &self.books.memory);
                     self.sent.insert(intent.firing_id, now.wall);
+                    let there = self.service_now();
+                    self.checker.overlaps(&intent, &self.books.memory, &self.network.service, there);
                     let way = self.network.post(intent, now);
                     self.goes(way);
                 }
@@ -287,6 +290,15 @@ impl World {
                 }
                 Action::Search(intent, since) => {
                     let way = self.network.search(intent, since, now);
+                    self.goes(way);
+                }
+                Action::Follow(pass) => {
+                    let way = self.network.follow(*pass, now);
+                    self.goes(way);
+                }
+                Action::Cancel(intent, run) => {
+                    self.checker.cancels(&intent, run, &self.network.service);
+                    let way = self.network.cancel(intent.firing_id, run, now);
                     self.goes(way);
                 }
                 Action::FindOwners(firing, runs) => self.ask(Job::FindOwners(firing, runs)),

@@ -28,6 +28,7 @@ mod checker;
 mod contract;
 mod dice;
 mod drafts;
+mod following;
 mod host;
 mod memory;
 mod network;

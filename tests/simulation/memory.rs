@@ -9,8 +9,8 @@ use std::sync::Arc;
 use adf_cron::event::{Event, Level};
 use adf_cron::ids::{EntryName, FiringId, Kind, Nominal, RunId};
 use adf_cron::ledger::{
-    About, Answer, Asks, Batch, Intent, Known, Ledger, LedgerError, Loaded, Pause, Progress, Reason, Record,
-    Request, Settlement, Skips, Snapshot, State, Written, cut,
+    About, Answer, Asks, Batch, FollowedRun, Intent, Known, Ledger, LedgerError, Loaded, Pause, Progress,
+    Reason, Record, Request, RunProgress, Settlement, Skips, Snapshot, State, Written, cut,
 };
 use adf_cron::schedule::Calendar;
 use adf_cron::schedule::Fingerprint;
@@ -34,6 +34,10 @@ pub(crate) struct Row {
     pub(crate) error_message: Option<String>,
     pub(crate) accepted_at: Option<Timestamp>,
     pub(crate) finished_at: Option<Timestamp>,
+    pub(crate) run_status: Option<String>,
+    /// Whether its run is followed.
+    pub(crate) following: bool,
+    pub(crate) overdue: bool,
     /// The outcomes of its attempts, by number.
     pub(crate) outcomes: BTreeMap<u32, &'static str>,
 }
@@ -143,6 +147,7 @@ impl MemoryLedger {
             Record::Withdrawn(firing) => self.withdraw(*firing),
             Record::SetBack { to, calendars } => self.set_back(*to, calendars),
             Record::Progress(progress) => self.progress(progress),
+            Record::Run(run) => self.run(run),
             Record::Reopened { firing_id, at } => {
                 if !self.reopen(*firing_id, kept(*at)) {
                     refused.insert(*firing_id);
@@ -219,6 +224,7 @@ impl MemoryLedger {
                 }
             }
         }
+        self.pauses.retain(|_, pauses| !pauses.is_empty());
     }
 
     fn resume(&mut self, entry: &EntryName, at: Timestamp) {
@@ -290,6 +296,9 @@ impl MemoryLedger {
             error_message: None,
             accepted_at: None,
             finished_at,
+            run_status: None,
+            following: false,
+            overdue: false,
             outcomes: BTreeMap::new(),
             intent,
         };
@@ -407,6 +416,7 @@ impl MemoryLedger {
         if (over && row.state != progress.state) || (progress.state == State::Skipped && sent) {
             return;
         }
+        row.following |= progress.follow && row.state != State::Accepted;
         row.state = progress.state;
         row.reason = progress.reason;
         row.attempts = progress.attempts;
@@ -432,6 +442,32 @@ impl MemoryLedger {
         }
     }
 
+    fn run(&mut self, run: &RunProgress) {
+        let row = self.rows.get_mut(&run.firing_id).filter(|row| row.state == State::Accepted);
+        let Some(row) = row else { return };
+        row.run_status = run.status.clone().or(row.run_status.take());
+        row.finished_at = run.finished_at.map(kept).or(row.finished_at);
+        row.error_message = run.error_message.clone().or(row.error_message.take());
+        row.overdue |= run.overdue_at.is_some();
+        row.following = run.followed;
+    }
+
+    fn followed(&self) -> Vec<FollowedRun> {
+        let followed = self.rows.values().filter(|row| row.following);
+        let mut followed: Vec<FollowedRun> = followed
+            .map(|row| FollowedRun {
+                intent: Arc::clone(&row.intent),
+                run_id: row.run_id.unwrap(),
+                status: row.run_status.clone(),
+                since: row.first_sent_at.unwrap_or_else(|| row.intent.sent_since()),
+                accepted_at: row.accepted_at.unwrap(),
+                overdue: row.overdue,
+            })
+            .collect();
+        followed.sort_by_key(|run| (run.intent.due.as_millisecond(), run.intent.firing_id));
+        followed
+    }
+
     fn snapshot(&self) -> Snapshot {
         let in_state = |states: &[State]| {
             let rows = self.rows.values().filter(|row| states.contains(&row.state));
@@ -443,6 +479,7 @@ impl MemoryLedger {
             marks: self.marks.clone(),
             open: in_state(&[State::Planned, State::Waiting, State::Unknown]),
             held: in_state(&[State::Held]),
+            followed: self.followed(),
             pauses: self.pauses.clone(),
             learned: self.learned.clone(),
             schedule: self.in_force.clone(),

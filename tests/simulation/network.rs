@@ -17,6 +17,7 @@ use adf_cron::ledger::Intent;
 use jiff::Timestamp;
 
 use crate::dice::Dice;
+use crate::following::PassCall;
 use crate::memory::MemoryLedger;
 use crate::sabotage::Sabotage;
 use crate::service::{Ids, Post, Service, fresh, ids_of};
@@ -68,9 +69,10 @@ pub(crate) struct Network {
     seed: u64,
     pub(crate) weather: Weather,
     pub(crate) service: Service,
-    sabotage: Option<Sabotage>,
+    pub(crate) sabotage: Option<Sabotage>,
     calls: HashMap<u64, Call>,
-    last_call: u64,
+    pub(crate) last_call: u64,
+    pub(crate) passes: HashMap<u64, PassCall>,
     /// How many calls of each firing there were, so that each has its own randomness.
     made: HashMap<FiringId, u64>,
     generation: u64,
@@ -89,6 +91,7 @@ impl Network {
             sabotage,
             calls: HashMap::new(),
             last_call: 0,
+            passes: HashMap::new(),
             made: HashMap::new(),
             generation: 1,
             refused: false,
@@ -100,8 +103,13 @@ impl Network {
     fn dice_for(&mut self, firing: FiringId) -> Dice {
         let made = self.made.entry(firing).or_default();
         *made += 1;
+        let made = *made;
+        self.dice_of(firing, made)
+    }
+
+    pub(crate) fn dice_of(&self, id: FiringId, made: u64) -> Dice {
         let mut hasher = DefaultHasher::new();
-        (self.seed, firing, *made).hash(&mut hasher);
+        (self.seed, id, made).hash(&mut hasher);
         Dice::new(hasher.finish())
     }
 
@@ -182,6 +190,10 @@ impl Network {
 
     /// A call reaches the service, at this time by the service's clock; returns the intent whose run it started.
     pub(crate) fn arrives(&mut self, id: u64, now: Now) -> Option<Arc<Intent>> {
+        if self.passes.contains_key(&id) {
+            self.pass_arrives(id, now);
+            return None;
+        }
         let call = self.calls.get_mut(&id)?;
         if call.arrives_at != Some(now.boot) || call.answer.is_some() {
             return None;
@@ -189,7 +201,7 @@ impl Network {
         let factory = call.post.intent.factory.name.as_str();
         let (answer, started) = match (call.kind, call.fate.deed) {
             (_, Deed::Refuses(status)) => (refusal(status, &mut call.dice, now.wall), None),
-            (Kind::Look, _) => (self.service.show(factory, call.post.id, now), None),
+            (Kind::Look, _) => (self.service.show(factory, RunId::from(call.post.id), now), None),
             (Kind::Search(after, before), _) => {
                 let mut pages = self.service.pages(&call.post.intent, (after - SKEW, before), now);
                 call.pages = pages.split_off(1);
@@ -214,6 +226,9 @@ impl Network {
 
     /// The end of a call is known to the process; returns what the engine is told of it.
     pub(crate) fn ends(&mut self, id: u64, now: Now, ledger: &MemoryLedger) -> Option<Input> {
+        if let Some(call) = self.passes.remove(&id) {
+            return Some(call.input(now));
+        }
         let foreign = self.foreign(id, ledger);
         let call = self.calls.get_mut(&id)?;
         if !std::mem::take(&mut call.awaited) {
@@ -272,6 +287,7 @@ impl Network {
     /// later than calls may. Returns the new ways of those that do.
     pub(crate) fn cut_off(&mut self, now: Duration) -> Vec<(u64, Duration)> {
         let mut moved = Vec::new();
+        self.passes.clear();
         self.calls.retain(|id, call| {
             call.awaited = false;
             let Some(at) = call.arrives_at.filter(|_| call.kind == Kind::Post && call.answer.is_none())
@@ -292,7 +308,7 @@ impl Network {
         moved
     }
 
-    fn has_token(&self) -> bool {
+    pub(crate) fn has_token(&self) -> bool {
         !self.refused && !matches!(self.weather.outage, Some(Outage::NoToken(_)))
     }
 

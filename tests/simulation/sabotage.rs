@@ -20,11 +20,13 @@ pub(crate) enum Sabotage {
     NoSettle,
     /// All entries share one mark.
     OneMark,
+    /// Runs are taken to be over as soon as they are seen.
+    AllOver,
 }
 
 impl Sabotage {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::IntentAfterPost, Self::AnyId, Self::AdoptTwice, Self::NoSettle, Self::OneMark];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::IntentAfterPost, Self::AnyId, Self::AdoptTwice, Self::NoSettle, Self::OneMark, Self::AllOver];
 
     /// The schedule as a daemon with this defect would take it.
     pub(crate) fn spoil(which: Option<Self>, mut schedule: Schedule) -> Schedule {

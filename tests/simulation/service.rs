@@ -7,7 +7,7 @@ use std::time::Duration;
 use adf_cron::azure::look::query_body;
 use adf_cron::azure::outcome::Answer;
 use adf_cron::clock::Now;
-use adf_cron::ids::{FiringId, RunId};
+use adf_cron::ids::{FiringId, PipelineName, RunId};
 use adf_cron::ledger::Intent;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -52,6 +52,8 @@ pub(crate) struct Run {
     /// When GET shows it, and when the query lists it.
     shown: Duration,
     listed: Duration,
+    /// When it was cancelled.
+    pub(crate) cancelled: Option<Now>,
 }
 
 impl Run {
@@ -64,11 +66,19 @@ impl Run {
     }
 
     fn status(&self, now: Now) -> &'static str {
-        if now.boot - self.at.boot > LASTS { "Succeeded" } else { "InProgress" }
+        match self.cancelled {
+            Some(_) => "Cancelled",
+            None if self.is_over(now) => "Succeeded",
+            None => "InProgress",
+        }
+    }
+
+    pub(crate) fn is_over(&self, now: Now) -> bool {
+        self.cancelled.is_some() || now.boot - self.at.boot > LASTS
     }
 
     fn updated(&self, now: Now) -> Timestamp {
-        (self.at.wall + LASTS).min(now.wall)
+        self.cancelled.map_or_else(|| (self.at.wall + LASTS).min(now.wall), |at| at.wall)
     }
 
     /// As the service describes it: every value as text, those of a secure parameter hidden, and those that the
@@ -112,6 +122,8 @@ pub(crate) struct Post {
 const LASTS: Duration = Duration::from_secs(60);
 /// Runs of one page of the query.
 const PAGE: usize = 3;
+/// The same where all runs are asked for.
+const FOLLOWED_PAGE: usize = 40;
 
 /// The service.
 #[derive(Debug, Default)]
@@ -119,6 +131,8 @@ pub(crate) struct Service {
     pub(crate) runs: HashMap<RunId, Run>,
     /// The runs that each firing has had.
     runs_of: HashMap<FiringId, Vec<RunId>>,
+    /// The runs of each factory, in order.
+    runs_at: HashMap<String, Vec<RunId>>,
     /// The runs of each pipeline of each factory, in order.
     runs_in: HashMap<(String, String), Vec<RunId>>,
 }
@@ -175,7 +189,9 @@ impl Service {
             at: now,
             shown: now.boot + post.hidden_for.0,
             listed: now.boot + post.hidden_for.1,
+            cancelled: None,
         };
+        self.runs_at.entry(run.factory.clone()).or_default().push(id);
         self.runs.insert(id, run);
         self.runs_in.entry(place).or_default().push(id);
         if let Some(firing) = of {
@@ -184,11 +200,54 @@ impl Service {
     }
 
     /// `GET pipelineruns/{id}`.
-    pub(crate) fn show(&self, factory: &str, id: FiringId, now: Now) -> Answer {
-        let run = self.runs.get(&RunId::from(id));
+    pub(crate) fn show(&self, factory: &str, id: RunId, now: Now) -> Answer {
+        let run = self.runs.get(&id);
         match run.filter(|run| run.shown <= now.boot && run.factory == factory) {
             Some(run) => answer(200, run.described(now).to_string()),
             None => error(404, "ReferencedPipelineRunNotFound"),
+        }
+    }
+
+    /// The pages of `queryPipelineRuns` with all runs of a factory that were updated in a window, or those of a
+    /// pipeline that are not over.
+    pub(crate) fn updated(
+        &self,
+        factory: &str,
+        active_of: Option<&PipelineName>,
+        window: (Timestamp, Timestamp),
+        now: Now,
+    ) -> Vec<Answer> {
+        let runs = self.runs_at.get(factory).into_iter().flatten().rev().map(|id| &self.runs[id]);
+        let (after, before) = window;
+        let after = if active_of.is_some() { now.wall - LASTS - LASTS } else { after };
+        let runs = runs.take_while(|run| run.at.wall + LASTS >= after);
+        let wanted =
+            |run: &&Run| active_of.is_none_or(|name| run.pipeline == name.as_str() && !run.is_over(now));
+        let updated: Vec<&Run> = runs
+            .filter(wanted)
+            .filter(|run| run.listed <= now.boot && (after..before).contains(&run.updated(now)))
+            .collect();
+        let pages = updated.len().div_ceil(FOLLOWED_PAGE).max(1);
+        let page = |number: usize| {
+            let shown = updated.iter().skip(number * FOLLOWED_PAGE).take(FOLLOWED_PAGE);
+            let mut page = json!({ "value": shown.map(|run| run.described(now)).collect::<Vec<_>>() });
+            if number + 1 < pages {
+                page["continuationToken"] = json!((number + 1).to_string());
+            }
+            answer(200, page.to_string())
+        };
+        (0..pages).map(page).collect()
+    }
+
+    /// Cancels a run.
+    pub(crate) fn cancel(&mut self, id: RunId, now: Now) -> Answer {
+        match self.runs.get_mut(&id) {
+            None => error(400, "ReferencedPipelineRunNotFound"),
+            Some(run) if run.is_over(now) => error(400, "PipelineRunNotRunning"),
+            Some(run) => {
+                run.cancelled = Some(now);
+                answer(200, String::new())
+            }
         }
     }
 
@@ -218,7 +277,7 @@ impl Service {
     pub(crate) fn pages(&self, intent: &Intent, window: (Timestamp, Timestamp), now: Now) -> Vec<Answer> {
         let (mut pages, mut next): (Vec<Answer>, Option<String>) = (Vec::new(), None);
         loop {
-            let body = query_body(&intent.pipeline, window, next.as_deref());
+            let body = query_body(Some(&intent.pipeline), false, window, next.as_deref());
             let page = self.query(intent.factory.name.as_str(), &body, now);
             let shown: Value = serde_json::from_slice(&page.body).unwrap();
             pages.push(page);
@@ -227,6 +286,12 @@ impl Service {
                 None => return pages,
             }
         }
+    }
+
+    /// The runs of these firings that are not over.
+    pub(crate) fn active(&self, firings: impl Iterator<Item = FiringId>, now: Now) -> Vec<RunId> {
+        let runs = firings.flat_map(|firing| self.of(firing));
+        runs.filter(|run| !self.runs[*run].is_over(now)).copied().collect()
     }
 
     /// The runs of a firing.

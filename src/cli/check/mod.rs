@@ -2,7 +2,9 @@
 
 mod live;
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
@@ -11,9 +13,13 @@ use super::{Format, Outside, complain, print, print_json};
 use crate::azure::Client;
 use crate::config::{Entry, Problem};
 use crate::daemon::Exit;
-use crate::daemon::schedule_file::{Loaded, Rejection};
+use crate::daemon::schedule_file::{self, Loaded, Rejection};
 use crate::event::chain;
 use crate::ids::Nominal;
+use crate::ledger::SqliteLedger;
+
+/// Runs of firings before this are not looked at for how long they took.
+const HISTORY: Duration = Duration::from_secs(7 * 86_400);
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -108,6 +114,42 @@ fn without_neighbour(entry: &Entry, next: Nominal) -> Option<String> {
     Some(format!("'{}' will be rejected at {next}, with no nominal time on one side: {error}", entry.name))
 }
 
+/// The entries whose runs took longer than the time from one to the next, and may overlap: by the history, if there
+/// is a ledger that may be read.
+fn too_long(outside: &Outside, loaded: &Loaded, now: Nominal) -> Vec<String> {
+    let path = schedule_file::ledger_path(loaded.settings.ledger.clone(), &outside.environment);
+    let Ok(since) = now.timestamp().checked_sub(HISTORY) else { return Vec::new() };
+    if !path.exists() {
+        return Vec::new();
+    }
+    let mut longest = HashMap::new();
+    super::blocking(async {
+        if let Ok(mut ledger) = SqliteLedger::open_to_read(&path).await {
+            longest = ledger.longest_runs(since).await.unwrap_or_default();
+        }
+        Exit::Done
+    });
+    let interval = |entry: &Entry| {
+        let next = entry.calendar.next_after(now)?;
+        let after = entry.calendar.next_after(next)?;
+        Duration::try_from(after.timestamp().duration_since(next.timestamp())).ok()
+    };
+    let warn = |entry: &Arc<Entry>| {
+        let (took, every) = (*longest.get(entry.name.as_str())?, interval(entry)?);
+        let overlaps = took > every && entry.enabled && !entry.policy.is_gated();
+        overlaps.then(|| {
+            format!(
+                "'{}' had runs of up to {} s in the last week, and fires again after {} s: they overlap; if they \
+                 should not, say for example overlap: skip or overlap: queue_one",
+                entry.name,
+                took.as_secs(),
+                every.as_secs()
+            )
+        })
+    };
+    loaded.settings.entries.iter().filter_map(warn).collect()
+}
+
 /// What is allowed and yet hardly meant.
 fn warnings(outside: &Outside, loaded: &Loaded) -> Vec<String> {
     let now = Nominal::at_or_before(outside.clock.now().wall);
@@ -118,6 +160,7 @@ fn warnings(outside: &Outside, loaded: &Loaded) -> Vec<String> {
             Some(next) => without_neighbour(entry, next),
         })
         .collect();
+    warnings.extend(too_long(outside, loaded, now));
     if loaded.settings.entries.is_empty() {
         warnings.push("there are no entries; nothing will ever be started".to_owned());
     }

@@ -108,9 +108,10 @@ fn found(firing: FiringId) -> Look {
         run_id: Some(RunId::from(firing)),
         pipeline: "P".to_owned(),
         status: "Succeeded".to_owned(),
-        parameters: std::collections::BTreeMap::new(),
+        parameters: BTreeMap::new(),
         manual: true,
         started: Some("2026-11-24T01:30:00Z".parse().unwrap()),
+        ..FoundRun::default()
     };
     Look::Found(Box::new(run))
 }

@@ -19,6 +19,7 @@ fn run(number: u8, parameters: serde_json::Value) -> FoundRun {
         parameters: serde_json::from_value(parameters).unwrap(),
         manual: true,
         started: Some("2026-11-24T12:00:01Z".parse().unwrap()),
+        ..FoundRun::default()
     }
 }
 

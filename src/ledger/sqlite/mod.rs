@@ -5,6 +5,7 @@ mod audit;
 mod clock;
 mod guard;
 mod read;
+mod runs;
 mod status;
 mod versions;
 mod write;
@@ -180,6 +181,32 @@ impl Ledger for SqliteLedger {
 mod tests {
     use super::*;
     use crate::ledger::Record;
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_ledger_of_an_earlier_version_is_brought_up_to_date_with_all_that_it_holds() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.db");
+        let options = SqliteLedger::options_to_write(&path).create_if_missing(true);
+        let mut earlier = SqliteLedger::connect(&path, &options).await.unwrap();
+        let first = MIGRATIONS.iter().take(1).cloned().collect();
+        Migrator::with_migrations(first).run(&mut earlier.connection).await.unwrap();
+        sqlx::query(
+            "INSERT INTO firing VALUES ('7744d5c7-7785-5eca-ba42-47806c7a543a', 'a', 'P', \
+             '00000000-0000-0000-0000-000000000000', 'rg', 'adf', 'scheduled', 0, 0, 0, 0, '{}', '{}', 'v', 0, \
+             'accepted', NULL, 1, 1, NULL, 0, NULL, '7744d5c7-7785-5eca-ba42-47806c7a543a', NULL, NULL, 0, NULL)",
+        )
+        .execute(&mut earlier.connection)
+        .await
+        .unwrap();
+        Ledger::close(earlier).await;
+        let mut ledger = SqliteLedger::open(&path).await.unwrap();
+        assert!(
+            ledger.load().await.unwrap().followed.is_empty(),
+            "its runs were not followed, and are not now"
+        );
+        let filter = crate::ledger::HistoryFilter { limit: 9, ..Default::default() };
+        assert_eq!(ledger.history(&filter).await.unwrap()[0].state, "accepted");
+    }
 
     #[tokio::test(flavor = "current_thread")]
     async fn a_ledger_whose_disk_was_full_can_be_written_once_there_is_room() {

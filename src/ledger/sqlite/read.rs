@@ -83,7 +83,7 @@ pub(super) fn word<T>(
     column(row, what, |text| parse(text).ok_or_else(|| text.to_owned()))
 }
 
-fn intent(row: &SqliteRow) -> Result<Intent, LedgerError> {
+pub(super) fn intent(row: &SqliteRow) -> Result<Intent, LedgerError> {
     Ok(Intent {
         firing_id: column(row, "firing_id", FiringId::parse)?,
         entry: column(row, "entry", EntryName::new)?,
@@ -164,6 +164,7 @@ impl SqliteLedger {
             let list = if known.state == State::Held { &mut snapshot.held } else { &mut snapshot.open };
             list.push(known);
         }
+        snapshot.followed = self.followed().await?;
         for row in self.rows("SELECT entry, paused_at, resumed_at FROM pause ORDER BY paused_at").await? {
             let pause = Pause { from: time(&row, "paused_at")?, until: optional_time(&row, "resumed_at")? };
             snapshot.pauses.entry(column(&row, "entry", EntryName::new)?).or_default().push(pause);

@@ -12,7 +12,7 @@ use super::status::SIGN;
 use super::versions;
 use crate::event::{Event, Level};
 use crate::ids::{EntryName, FiringId};
-use crate::ledger::{Batch, Intent, Loaded, Mark, Progress, Record, State, Written};
+use crate::ledger::{Batch, Intent, Loaded, Mark, Progress, Record, RunProgress, State, Written};
 
 /// Rows of one statement: SQLite allows 32,766 bound values in one, PostgreSQL 65,535.
 pub(super) const ROWS: usize = 1_000;
@@ -113,6 +113,11 @@ impl Writer<'_> {
         if !progress.is_empty() {
             return self.progress(&progress).await;
         }
+        let runs: Vec<&RunProgress> =
+            records.clone().filter_map(|r| if let Record::Run(run) = r { Some(run) } else { None }).collect();
+        if !runs.is_empty() {
+            return self.went_on(&runs).await;
+        }
         let marks: Vec<&Mark> =
             records.filter_map(|r| if let Record::Marked(mark) = r { Some(mark) } else { None }).collect();
         if !marks.is_empty() {
@@ -172,7 +177,11 @@ impl Writer<'_> {
                 self.note("clean_stop", if *clean { "yes" } else { "no" }).await
             }
             Record::Sign(sign) => self.note(SIGN, &to_json(sign)?).await,
-            Record::Planned(_) | Record::Stillborn(..) | Record::Marked(_) | Record::Progress(_) => Ok(()),
+            Record::Planned(_)
+            | Record::Stillborn(..)
+            | Record::Marked(_)
+            | Record::Progress(_)
+            | Record::Run(_) => Ok(()),
         }
     }
 
@@ -273,7 +282,7 @@ impl Writer<'_> {
         let sent = progress.iter().rev().filter_map(|p| Some((p.firing_id, p.attempt.as_ref()?.sent_at)));
         let first_sent: HashMap<FiringId, Timestamp> = sent.collect();
         let mut query: QueryBuilder<Sqlite> = QueryBuilder::new(
-            "WITH new (firing_id, state, reason, attempts, counted, next_at, sent_at, run_id, error_message, accepted_at, finished_at) AS (",
+            "WITH new (firing_id, state, reason, attempts, counted, next_at, sent_at, run_id, error_message, accepted_at, finished_at, follow) AS (",
         );
         query.push_values(latest.values(), |mut row, p| {
             let sent_at = first_sent.get(&p.firing_id).map(|at| at.as_millisecond());
@@ -290,6 +299,7 @@ impl Writer<'_> {
             row.push_bind(p.error_message.as_deref());
             row.push_bind(accepted.then(|| p.at.as_millisecond()));
             row.push_bind(finished.then(|| p.at.as_millisecond()));
+            row.push_bind(i64::from(p.follow));
         });
         query.push(
             ") UPDATE firing SET state = new.state, reason = new.reason, \
@@ -300,7 +310,9 @@ impl Writer<'_> {
              error_message = CASE WHEN new.state = 'accepted' THEN NULL \
              ELSE COALESCE(new.error_message, firing.error_message) END, \
              accepted_at = COALESCE(CAST(new.accepted_at AS BIGINT), firing.accepted_at), \
-             finished_at = COALESCE(CAST(new.finished_at AS BIGINT), firing.finished_at) \
+             finished_at = COALESCE(CAST(new.finished_at AS BIGINT), firing.finished_at), \
+             following = CASE WHEN CAST(new.follow AS BIGINT) = 1 AND firing.state <> 'accepted' THEN 1 \
+             ELSE firing.following END \
              FROM new WHERE firing.firing_id = new.firing_id \
              AND (firing.state NOT IN ('accepted', 'rejected', 'skipped', 'not_started') OR firing.state = new.state) \
              AND (new.state <> 'skipped' OR (firing.state <> 'held' AND firing.attempts = 0))",

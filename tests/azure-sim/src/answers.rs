@@ -80,9 +80,9 @@ impl Reply {
 
 /// A run as GET and the query show it (recorded exchange: "TestRunV2").
 pub(crate) fn pipeline_run(run: &Run, redact: bool) -> Value {
-    let ended = matches!(run.status.as_str(), "Succeeded" | "Failed" | "Cancelled");
     let started = format!("{:.7}", run.arrived_at);
-    let ends = ended.then(|| format!("{:.7}", run.arrived_at + std::time::Duration::from_secs(5)));
+    let ends = run.ended_at.map(|at| format!("{at:.7}"));
+    let took = run.ended_at.map(|at| at.as_millisecond() - run.arrived_at.as_millisecond());
     let path = format!(
         "/SUBSCRIPTIONS/{}/RESOURCEGROUPS/{}/PROVIDERS/MICROSOFT.DATAFACTORY/FACTORIES/{}/pipelineruns/{}",
         run.subscription.to_uppercase(),
@@ -97,13 +97,17 @@ pub(crate) fn pipeline_run(run: &Run, redact: bool) -> Value {
         "runGroupId": run.run_group_id,
         "pipelineName": run.pipeline,
         "parameters": shown(&run.parameters, redact),
-        "invokedBy": { "id": "00000000000000000000000000000000", "name": "Manual", "invokedByType": "Manual" },
+        "invokedBy": {
+            "id": "00000000000000000000000000000000",
+            "name": run.invoked_by,
+            "invokedByType": run.invoked_by,
+        },
         "runStart": started,
         "runEnd": ends,
-        "durationInMs": ended.then_some(5_000),
+        "durationInMs": took,
         "status": run.status,
-        "message": if run.status == "Queued" { Value::Null } else { json!("") },
-        "lastUpdated": ends.clone().unwrap_or(started),
+        "message": if run.status == "Queued" { Value::Null } else { json!(run.message) },
+        "lastUpdated": format!("{:.7}", run.updated_at),
         "annotations": [],
         "runDimension": {},
         "isLatest": run.is_latest,

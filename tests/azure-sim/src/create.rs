@@ -1,11 +1,14 @@
 //! Starting runs: createRun, also of a run that recovers another, and its throttling.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::answers::Reply;
 use crate::factory::{no_such_run, parameter};
 use crate::route::Place;
-use crate::seen::{Inside, Run, monotonic};
+use crate::seen::{Inside, Run, Stage, monotonic, now};
 use crate::server::Call;
 use crate::switches::{RepeatedId, RunIdMode};
 
@@ -57,20 +60,58 @@ fn started(inside: &mut Inside, call: &Call, place: &Place, pipeline: &str) -> R
         }
     }
     let run = Run {
-        run_id: run_id.clone(),
         request_id,
+        parameters,
+        run_group_id,
+        ..queued(inside, place, pipeline, run_id.clone(), call.arrived_at)
+    };
+    add(inside, run, referenced.is_some());
+    Ok(run_id)
+}
+
+/// A run that has just been accepted, and what will become of it.
+fn queued(inside: &Inside, place: &Place, pipeline: &str, run_id: String, at: Timestamp) -> Run {
+    let ends =
+        inside.switches.ends.iter().find(|ends| ends.pipeline.as_deref().is_none_or(|it| it == pipeline));
+    let ahead = ends.map(|ends| {
+        let stage = |after_ms, status: &str, message: &str| Stage {
+            at: at + Duration::from_millis(after_ms),
+            status: status.to_owned(),
+            message: message.to_owned(),
+        };
+        vec![stage(ends.after_ms / 4, "InProgress", ""), stage(ends.after_ms, &ends.status, &ends.message)]
+    });
+    Run {
+        run_group_id: run_id.clone(),
+        run_id,
+        request_id: None,
         pipeline: pipeline.to_owned(),
         factory: place.factory.clone(),
         resource_group: place.resource_group.clone(),
         subscription: place.subscription.clone(),
-        parameters,
-        arrived_at: call.arrived_at,
+        parameters: json!({}),
+        arrived_at: at,
         status: "Queued".to_owned(),
-        run_group_id,
         is_latest: true,
+        invoked_by: "Manual".to_owned(),
+        updated_at: at,
+        ended_at: None,
+        message: String::new(),
+        ahead: ahead.unwrap_or_default(),
+    }
+}
+
+/// Starts a run as a trigger does.
+pub(crate) fn by_trigger(inside: &mut Inside, pipeline: &str) -> String {
+    let place = Place {
+        subscription: "00000000-0000-0000-0000-000000000000".to_owned(),
+        resource_group: "rg-data".to_owned(),
+        factory: "adf-prod".to_owned(),
     };
-    add(inside, run, referenced.is_some());
-    Ok(run_id)
+    let id = uuid::Uuid::new_v4().to_string();
+    let run = queued(inside, &place, pipeline, id.clone(), now());
+    add(inside, Run { invoked_by: "ScheduleTrigger".to_owned(), ..run }, false);
+    id
 }
 
 fn add(inside: &mut Inside, run: Run, recovers: bool) {

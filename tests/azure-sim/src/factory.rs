@@ -7,7 +7,7 @@ use crate::answers::{Reply, pipeline_run};
 use crate::create::create_run;
 use crate::entra;
 use crate::route::{Operation, Place, What};
-use crate::seen::{Inside, Run, monotonic, now};
+use crate::seen::{Inside, Run, Stage, monotonic, now};
 use crate::server::Call;
 
 /// Runs of one page of the query.
@@ -19,6 +19,10 @@ pub(crate) fn answer(inside: &mut Inside, url: &str, call: &Call, place: &Place,
         // Recorded for a factory that is missing: ARM says that the answer is its own.
         refusal.headers.push(("x-ms-failure-cause", "gateway".to_owned()));
         return refusal;
+    }
+    let so_far = now();
+    for run in &mut inside.seen.runs {
+        run.goes_on(so_far);
     }
     let mut reply = match what {
         What::CreateRun(pipeline) => create_run(inside, call, place, pipeline),
@@ -182,7 +186,7 @@ fn cancel(inside: &mut Inside, run: &str) -> Reply {
         return no_such_run(run);
     };
     let run = &mut inside.seen.runs[index];
-    if matches!(run.status.as_str(), "Succeeded" | "Failed" | "Cancelled") {
+    if run.is_over() {
         let message = format!(
             "Pipeline run has already completed with status '{}'. Only pipeline runs that are in progress or queued can be canceled.",
             run.status
@@ -190,7 +194,11 @@ fn cancel(inside: &mut Inside, run: &str) -> Reply {
         return Reply::arm_error(400, "PipelineRunNotRunning", &message);
     }
     // Recorded: it is being cancelled, and not yet done with.
-    "Canceling".clone_into(&mut run.status);
+    let at = now();
+    let stage = |at, status: &str| Stage { at, status: status.to_owned(), message: String::new() };
+    run.becomes(stage(at, "Canceling"));
+    let takes = inside.switches.cancel_takes_ms.map(std::time::Duration::from_millis);
+    run.ahead = takes.map(|takes| stage(at + takes, "Cancelled")).into_iter().collect();
     Reply { body: String::new(), ..Reply::json(200, &()) }
 }
 
@@ -241,7 +249,7 @@ fn query(inside: &Inside, call: &Call, place: &Place) -> Reply {
         .iter()
         .filter(|run| run.factory.eq_ignore_ascii_case(&place.factory))
         .filter(|run| is_visible(run, inside.switches.query_visible_after_ms))
-        .filter(|run| (after..=before).contains(&run.arrived_at) && fits(run))
+        .filter(|run| (after..=before).contains(&run.updated_at) && fits(run))
         .collect();
     let from = body["continuationToken"].as_str().and_then(|token| token.parse().ok()).unwrap_or(0_usize);
     let redact = inside.switches.redact_parameters;

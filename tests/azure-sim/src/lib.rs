@@ -20,12 +20,12 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 pub use route::Operation;
-pub use seen::{Request, Run, Seen};
+pub use seen::{Request, Run, Seen, Stage};
 pub use switches::{
-    Bucket, Effect, Fault, Mix, PipelineParameter, RepeatedId, RunIdMode, Switches, TokenEndpointDown,
+    Bucket, Effect, Ends, Fault, Mix, PipelineParameter, RepeatedId, RunIdMode, Switches, TokenEndpointDown,
 };
 
-use seen::{Shared, monotonic};
+use seen::{Shared, monotonic, now};
 
 /// The stand-in, running. Dropping it ends it.
 #[derive(Debug)]
@@ -126,7 +126,23 @@ impl Sim {
     pub fn set_run_status(&self, run_id: &str, status: &str) {
         let mut inside = self.shared.lock();
         for run in inside.seen.runs.iter_mut().filter(|run| run.run_id == run_id) {
-            status.clone_into(&mut run.status);
+            let (status, message) = (status.to_owned(), run.message.clone());
+            run.becomes(Stage { at: now(), status, message });
+        }
+    }
+
+    /// Starts a run of a pipeline in the factory `adf-prod` as a trigger does; returns its id.
+    pub fn trigger(&self, pipeline: &str) -> String {
+        create::by_trigger(&mut self.shared.lock(), pipeline)
+    }
+
+    /// Data Factory forgets a run.
+    pub fn forget_run(&self, run_id: &str) {
+        let mut inside = self.shared.lock();
+        inside.by_run.remove(&run_id.to_lowercase());
+        for run in inside.seen.runs.iter_mut().filter(|run| run.run_id == run_id) {
+            // No window reaches back so far.
+            run.updated_at = jiff::Timestamp::UNIX_EPOCH;
         }
     }
 

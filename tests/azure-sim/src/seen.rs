@@ -36,6 +36,51 @@ pub struct Run {
     pub run_group_id: String,
     /// Whether no later run recovers it.
     pub is_latest: bool,
+    /// What started it: `Manual`, or a trigger.
+    pub invoked_by: String,
+    /// When it last changed its status.
+    pub updated_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// What is said about how it went.
+    pub message: String,
+    /// What becomes of it by itself, in order.
+    pub ahead: Vec<Stage>,
+}
+
+/// What becomes of a run.
+#[derive(Debug, Clone, Serialize)]
+pub struct Stage {
+    /// When.
+    pub at: Timestamp,
+    /// Its status from then on.
+    pub status: String,
+    /// What is said about it.
+    pub message: String,
+}
+
+impl Run {
+    /// Whether it has ended.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        matches!(self.status.as_str(), "Succeeded" | "Failed" | "Cancelled")
+    }
+
+    /// It gets as far as this.
+    pub(crate) fn becomes(&mut self, stage: Stage) {
+        self.status = stage.status;
+        self.message = stage.message;
+        self.updated_at = stage.at;
+        self.ended_at = self.is_over().then_some(stage.at);
+    }
+
+    /// What was to become of it up to now has.
+    pub(crate) fn goes_on(&mut self, now: Timestamp) {
+        while self.ahead.first().is_some_and(|stage| stage.at <= now) {
+            let stage = self.ahead.remove(0);
+            self.becomes(stage);
+        }
+    }
 }
 
 /// A request that arrived.

@@ -44,6 +44,10 @@ pub struct Switches {
     pub get_visible_after_ms: u64,
     /// How long after its start a run is visible to the query.
     pub query_visible_after_ms: u64,
+    /// How runs go on that are started from now on, the first that fits; the others stay queued.
+    pub ends: Vec<Ends>,
+    /// How long a run that is cancelled takes to end; `None`: it does not.
+    pub cancel_takes_ms: Option<u64>,
     /// Throttling of createRun.
     pub bucket: Option<Bucket>,
     /// The actions that the caller may take, as ARM lists them; `None`: the caller may not ask. They are
@@ -73,6 +77,8 @@ impl Default for Switches {
             mix: None,
             get_visible_after_ms: 0,
             query_visible_after_ms: 0,
+            ends: Vec::new(),
+            cancel_takes_ms: None,
             bucket: None,
             actions: None,
             redact_parameters: false,
@@ -198,6 +204,41 @@ impl Mix {
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 31)
+    }
+}
+
+/// How runs end by themselves. They are in progress after a quarter of their time.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Ends {
+    /// Only those of this pipeline.
+    #[serde(default)]
+    pub pipeline: Option<String>,
+    /// After so long.
+    pub after_ms: u64,
+    /// Data Factory's word for it.
+    pub status: String,
+    /// What is said about it.
+    #[serde(default)]
+    pub message: String,
+}
+
+impl Ends {
+    /// All runs succeed after so long.
+    #[must_use]
+    pub fn after(after_ms: u64) -> Self {
+        Self { pipeline: None, after_ms, status: "Succeeded".to_owned(), message: String::new() }
+    }
+
+    /// The same, with this status and message.
+    #[must_use]
+    pub fn with(self, status: &str, message: &str) -> Self {
+        Self { status: status.to_owned(), message: message.to_owned(), ..self }
+    }
+
+    /// The same, only for this pipeline.
+    #[must_use]
+    pub fn of(self, pipeline: &str) -> Self {
+        Self { pipeline: Some(pipeline.to_owned()), ..self }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The switches of the factory.
 
-use azure_sim::{Bucket, Effect, Fault, Mix, Operation, PipelineParameter, RepeatedId, RunIdMode};
+use azure_sim::{Bucket, Effect, Ends, Fault, Mix, Operation, PipelineParameter, RepeatedId, RunIdMode};
 use serde_json::{Value, json};
 
 use crate::client::{LIMIT, Place};
@@ -182,4 +182,36 @@ pub(crate) fn the_caller_may_ask_what_it_may_do_only_if_it_is_told_to() {
     assert_eq!((refused.status, refused.code().as_str()), (403, "AuthorizationFailed"));
     place.sim.set(|switches| switches.actions = Some(vec!["*/read".to_owned()]));
     assert_eq!(place.permissions().json()["value"][0]["actions"], json!(["*/read"]));
+}
+
+#[test]
+pub(crate) fn runs_go_on_as_they_are_told_to_and_the_query_knows_when() {
+    let place = Place::new();
+    place.sim.set(|switches| switches.ends = vec![Ends::after(0).with("Failed", "disk full").of("A")]);
+    place.post("/pipelines/B/createRun", "{}");
+    let run = place.post("/pipelines/A/createRun", "{}").json()["runId"].as_str().unwrap().to_owned();
+    let shown = place.get(&format!("/pipelineruns/{run}")).json();
+    assert_eq!((&shown["status"], &shown["message"]), (&json!("Failed"), &json!("disk full")));
+    assert!(shown["durationInMs"].is_u64() && shown["runEnd"] == shown["lastUpdated"], "{shown}");
+    let listed = place.query("").json();
+    let statuses: Vec<&Value> =
+        listed["value"].as_array().unwrap().iter().map(|run| &run["status"]).collect();
+    assert_eq!(statuses, ["Queued", "Failed"]);
+    place.sim.forget_run(&run);
+    assert_eq!(place.get(&format!("/pipelineruns/{run}")).status, 404);
+    assert_eq!(place.query("").json()["value"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+pub(crate) fn a_cancelled_run_ends_after_a_while_if_it_is_told_to() {
+    let place = Place::new();
+    let run = place.run("{}");
+    place.sim.set(|switches| switches.cancel_takes_ms = Some(0));
+    assert_eq!(place.post(&format!("/pipelineruns/{run}/cancel"), "").status, 200);
+    assert_eq!(place.get(&format!("/pipelineruns/{run}")).json()["status"], "Cancelled");
+    let triggered = place.sim.trigger("A");
+    assert_eq!(
+        place.get(&format!("/pipelineruns/{triggered}")).json()["invokedBy"]["name"],
+        "ScheduleTrigger"
+    );
 }

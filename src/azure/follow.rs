@@ -1,0 +1,242 @@
+//! Following runs: one pass over a factory asks for all runs that were updated since the last one, page by page,
+//! and for a few by their ids. What the answers mean is put together in [`Passed`], which is pure.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::look::{FoundRun, Look, Unanswered, classify_look, classify_page, query_body};
+use super::outcome::{Answer, TransportError, clean, refusal};
+use super::{AHEAD, API_VERSION, Client, LOOK_TIMEOUT, MOST_PAGES, SKEW, Target, factory_path};
+use crate::ids::{Factory, FiringId, PipelineName, RunId};
+
+/// Data Factory keeps runs for 45 days (troubleshooting guide).
+const LONGEST: Duration = Duration::from_secs(45 * 86_400);
+
+/// What is to be found out about the runs of a factory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pass {
+    /// The factory.
+    pub factory: Factory,
+    /// The request id of its calls.
+    pub request_id: FiringId,
+    /// All runs that were updated since this, less [`SKEW`], if that is wanted.
+    pub since: Option<Timestamp>,
+    /// The runs of this pipeline that are not over, whoever started them, if those are wanted instead.
+    pub active_of: Option<PipelineName>,
+    /// The runs that are asked for by their ids.
+    pub one_by_one: Vec<RunId>,
+}
+
+impl Pass {
+    /// The window of its query, at `now` by this host's clock.
+    #[must_use]
+    pub fn window(&self, now: Timestamp) -> Option<(Timestamp, Timestamp)> {
+        let before = now.checked_add(AHEAD).unwrap_or(now);
+        if self.active_of.is_some() {
+            // Whoever runs for long was not updated for long.
+            return Some((now.checked_sub(LONGEST).unwrap_or(now), before));
+        }
+        let since = self.since?.min(now);
+        Some((since.checked_sub(SKEW).unwrap_or(since), before))
+    }
+
+    /// The body of a page of its query.
+    #[must_use]
+    pub fn body(&self, window: (Timestamp, Timestamp), continuation: Option<&str>) -> String {
+        query_body(self.active_of.as_ref(), self.active_of.is_some(), window, continuation)
+    }
+}
+
+/// What was found out.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Passed {
+    /// The runs that were shown, in the order of the answers. Their parameters are left out.
+    pub runs: Vec<FoundRun>,
+    /// Runs that were asked for by their ids and that a factory that answers does not know.
+    pub absent: Vec<RunId>,
+    /// The first thing that was said instead of an answer to the query.
+    pub unlisted: Option<Unanswered>,
+    /// The same of those asked for by their ids.
+    pub unshown: Option<Unanswered>,
+    /// Calls that were made.
+    pub calls: u32,
+}
+
+impl Passed {
+    /// Takes in one page of the query; returns where it goes on, if it does.
+    pub fn page(&mut self, result: &Result<Answer, TransportError>, now: Timestamp) -> Option<String> {
+        self.calls += 1;
+        match classify_page(result, now) {
+            Ok((runs, next)) => {
+                self.runs.extend(runs.into_iter().map(bare));
+                next
+            }
+            Err(unanswered) => {
+                self.unlisted = Some(unanswered);
+                None
+            }
+        }
+    }
+
+    /// Takes in the answer about one run.
+    pub fn one(&mut self, run: RunId, result: &Result<Answer, TransportError>, now: Timestamp) {
+        self.calls += 1;
+        match classify_look(result, now) {
+            Look::Found(found) => self.runs.push(bare(*found)),
+            Look::Absent => self.absent.push(run),
+            Look::NoAnswer(unanswered) => {
+                self.unshown.get_or_insert(unanswered);
+            }
+        }
+    }
+}
+
+/// Whoever follows a run does not need what it was given, of which there may be much.
+fn bare(run: FoundRun) -> FoundRun {
+    FoundRun { parameters: std::collections::BTreeMap::new(), ..run }
+}
+
+/// How a call that cancels a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cancelled {
+    /// It is being cancelled.
+    Begun,
+    /// It had ended already, or the service knows no such run.
+    Over,
+    /// It goes on, as far as is known.
+    NoAnswer(Unanswered),
+}
+
+impl Client {
+    /// Makes one pass.
+    pub async fn pass(&self, pass: &Pass) -> Passed {
+        let mut passed = Passed::default();
+        if let Some(window) = pass.window(self.0.clock.now().wall) {
+            self.list(pass, window, &mut passed).await;
+        }
+        for run in &pass.one_by_one {
+            let id = run.to_string();
+            let result = self.call(pass, &["pipelineruns", &id], None).await;
+            passed.one(*run, &result, self.0.clock.now().wall);
+            if passed.unshown.is_some() {
+                // The others can be asked for the next time.
+                break;
+            }
+        }
+        passed
+    }
+
+    async fn list(&self, pass: &Pass, window: (Timestamp, Timestamp), passed: &mut Passed) {
+        let mut next = None;
+        for _ in 0..MOST_PAGES {
+            let body = pass.body(window, next.as_deref());
+            let result = self.call(pass, &["queryPipelineRuns"], Some(body)).await;
+            next = passed.page(&result, self.0.clock.now().wall);
+            if next.is_none() {
+                return;
+            }
+        }
+        let words = format!("the query shows more than {MOST_PAGES} pages of runs");
+        passed.unlisted = Some(Unanswered::because(words));
+    }
+
+    async fn call(&self, pass: &Pass, path: &[&str], body: Option<String>) -> Result<Answer, TransportError> {
+        let token = self.0.token.get().await.map_err(TransportError::NotSent)?;
+        let target = self.target(&pass.factory, path).map_err(TransportError::NotSent)?;
+        let result = self.0.http.call(&target, body, &token.bearer, pass.request_id, LOOK_TIMEOUT).await;
+        if result.as_ref().is_ok_and(|answer| answer.status == 401) {
+            self.0.token.reject(token.generation);
+        }
+        result
+    }
+
+    /// Cancels a run and those that it started, on behalf of this firing.
+    pub async fn cancel(
+        &self,
+        factory: &Factory,
+        run: RunId,
+        firing: FiringId,
+        timeout: Duration,
+    ) -> Cancelled {
+        let result = self.call_cancel(factory, run, firing, timeout).await;
+        classify_cancel(&result, self.0.clock.now().wall)
+    }
+
+    async fn call_cancel(
+        &self,
+        factory: &Factory,
+        run: RunId,
+        firing: FiringId,
+        timeout: Duration,
+    ) -> Result<Answer, TransportError> {
+        let token = self.0.token.get().await.map_err(TransportError::NotSent)?;
+        let id = run.to_string();
+        let path = [&factory_path(factory)[..], &["pipelineruns", &id, "cancel"]].concat();
+        let query = [API_VERSION, ("isRecursive", "true")];
+        let target = Target::new(&self.0.resource_manager, &path, &query).map_err(TransportError::NotSent)?;
+        let body = Some(String::new());
+        let result = self.0.http.call(&target, body, &token.bearer, firing, timeout).await;
+        if result.as_ref().is_ok_and(|answer| answer.status == 401) {
+            self.0.token.reject(token.generation);
+        }
+        result
+    }
+}
+
+/// What the end of a call that cancels a run means (recorded exchanges: "cancel", "cancel-unknown-run"; a run that
+/// has ended is refused with PipelineRunNotRunning).
+#[must_use]
+pub fn classify_cancel(result: &Result<Answer, TransportError>, now: Timestamp) -> Cancelled {
+    let answer = match result {
+        Ok(answer) => answer,
+        Err(error) => return Cancelled::NoAnswer(Unanswered::because(clean(&error.to_string()))),
+    };
+    let said = refusal(answer, "the run was not cancelled");
+    match (answer.status, said.error_code.as_deref()) {
+        (200..=299, _) => Cancelled::Begun,
+        (400, Some("PipelineRunNotRunning" | "ReferencedPipelineRunNotFound")) => Cancelled::Over,
+        _ => Cancelled::NoAnswer(Unanswered::said(answer, said, now)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, body: &str) -> Result<Answer, TransportError> {
+        Ok(Answer { status, body: body.as_bytes().to_vec(), ..Answer::default() })
+    }
+
+    #[test]
+    fn a_run_that_has_ended_needs_no_cancelling() {
+        let cancelled = |result: &_| classify_cancel(result, Timestamp::UNIX_EPOCH);
+        let error = |code: &str| format!(r#"{{"error":{{"code":"{code}","message":"m"}}}}"#);
+        assert_eq!(cancelled(&answer(200, "")), Cancelled::Begun);
+        assert_eq!(cancelled(&answer(400, &error("PipelineRunNotRunning"))), Cancelled::Over);
+        assert_eq!(cancelled(&answer(400, &error("ReferencedPipelineRunNotFound"))), Cancelled::Over);
+        for no in
+            [answer(403, ""), answer(429, ""), answer(500, ""), Err(TransportError::Lost("reset".into()))]
+        {
+            assert!(matches!(cancelled(&no), Cancelled::NoAnswer(_)), "{no:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_pass_is_shown_is_kept_although_a_later_page_fails() {
+        let mut passed = Passed::default();
+        let run = "2f7fdb90-5df1-4b8e-ac2f-064cfa58202b";
+        let page = format!(
+            r#"{{"value":[{{"runId":"{run}","pipelineName":"p","status":"Failed","message":"disk full",
+            "parameters":{{"a":"1"}},"runStart":"2020-03-18T09:19:20Z","runEnd":"2020-03-18T09:19:50Z",
+            "durationInMs":30000}}],"continuationToken":"2"}}"#
+        );
+        assert_eq!(passed.page(&answer(200, &page), Timestamp::UNIX_EPOCH).as_deref(), Some("2"));
+        assert_eq!(passed.page(&answer(500, ""), Timestamp::UNIX_EPOCH), None);
+        let found = &passed.runs[0];
+        assert_eq!((found.status.as_str(), found.message.as_str()), ("Failed", "disk full"));
+        assert_eq!((found.duration_ms, found.parameters.len()), (Some(30_000), 0));
+        assert!(passed.unlisted.is_some() && passed.unshown.is_none());
+        assert_eq!(passed.calls, 2);
+    }
+}

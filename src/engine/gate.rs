@@ -1,0 +1,302 @@
+//! The gate: whether a firing whose due time has come may start. After the pause and the late rules this is decided by
+//! what else of its lane is running, on a state that was read at most five seconds before.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::lanes::Key;
+use super::live::{Live, Phase};
+use super::missed::is_late;
+use super::overlap::{Verdict, decide, limit};
+use super::search::aim;
+use super::{Action, Engine, Timer};
+use crate::azure::follow::{Pass, Passed};
+use crate::azure::look::is_over;
+use crate::clock::Now;
+use crate::config::OverlapScope;
+use crate::ids::{FiringId, Kind, Nominal, RunId};
+use crate::ledger::{Intent, Reason, Record, State};
+
+/// How old the state may be by which a firing is judged.
+const FRESH: Duration = Duration::from_secs(5);
+/// Between two looks at what is running in a pipeline, while firings are queued for it.
+const LOOK_AGAIN: Duration = Duration::from_secs(15);
+/// How long what is not known counts as running.
+const UNKNOWN: Duration = Duration::from_secs(3_600);
+/// Runs of a lane that one look asks for by their ids.
+const MOST_RUNS: usize = 50;
+
+impl Engine {
+    /// The gate: decides whether a firing whose due time has come may start.
+    pub(super) fn pass_gate(&mut self, firing: FiringId, now: Now) {
+        let Some(live) = self.live.get_mut(&firing) else { return };
+        let (intent, asked, queued) = (Arc::clone(&live.intent), live.asked, live.queued);
+        if !asked && (self.clocks.held_until().is_some() || now.wall < intent.due) {
+            // By a clock that is not believed nothing is late: it rings again when the hold is over. And one that was
+            // set back while the firing was looked for makes nothing early.
+            live.phase = Phase::Armed(intent.due);
+            return match self.no_longer_named(&intent, now.wall) {
+                Some(reason) => self.skip_planned(&[intent], reason, now.wall),
+                None => self.set_timer(intent.due, Timer::Firing(firing)),
+            };
+        }
+        if asked {
+            return self.open_gate(firing, now);
+        }
+        if self.is_paused(&intent) {
+            return self.skip_planned(&[intent], Reason::Paused, now.wall);
+        }
+        if !queued
+            && is_late(intent.due, &intent.policy, now.wall)
+            && !self.plan.slots.contains_key(&intent.entry)
+        {
+            // Whatever kept it waiting, its entry is gone by now: nobody wants it late.
+            return self.skip_planned(&[intent], Reason::Removed, now.wall);
+        }
+        if !queued && !self.still_wanted(&intent, now.wall) {
+            return self.skip_planned(&[intent], Reason::Missed, now.wall);
+        }
+        if intent.policy.is_gated() { self.approach(&intent, now) } else { self.open_gate(firing, now) }
+    }
+
+    /// Why the schedule in force does not name a firing that is to come: an edit while it was looked for could not
+    /// take it back.
+    fn no_longer_named(&self, intent: &Intent, now: Timestamp) -> Option<Reason> {
+        if intent.kind != Kind::Scheduled || intent.nominal <= Nominal::at_or_before(now) {
+            return None;
+        }
+        if self.plan.names(intent) {
+            return None;
+        }
+        Some(if self.plan.slots.contains_key(&intent.entry) { Reason::Changed } else { Reason::Removed })
+    }
+
+    /// Whether its entry was, or is, paused at its nominal time.
+    fn is_paused(&self, intent: &Intent) -> bool {
+        let pauses = self.pauses.get(&intent.entry);
+        pauses.is_some_and(|pauses| pauses.iter().any(|pause| pause.covers(intent.nominal)))
+    }
+
+    fn open_gate(&mut self, firing: FiringId, now: Now) {
+        if let Some(live) = self.live.get_mut(&firing) {
+            live.open_gate(now.wall);
+            self.make_ready(firing);
+        }
+    }
+
+    pub(super) fn make_ready(&mut self, firing: FiringId) {
+        let Some(live) = self.live.get_mut(&firing) else { return };
+        live.phase = Phase::Ready;
+        self.ready.push(&live.intent);
+        self.lanes.occupy(&live.intent);
+    }
+
+    /// Takes a firing out that is over here.
+    pub(super) fn take_out(&mut self, firing: FiringId) -> Option<Live> {
+        let live = self.live.remove(&firing)?;
+        self.lanes.leave(&live.intent);
+        Some(live)
+    }
+
+    /// A firing has come to its lane: it is judged now, or once what is running has been looked at.
+    fn approach(&mut self, intent: &Arc<Intent>, now: Now) {
+        let key = Key::of(intent);
+        let lane = self.lanes.lane(intent);
+        lane.leave(intent);
+        let is_fresh = lane.read_at.is_some_and(|at| now.boot.saturating_sub(at) <= FRESH);
+        let may_change = match intent.policy.overlap_scope {
+            // What ended since the last look only makes room.
+            OverlapScope::Entry => self.runs.count_of(&intent.entry) > 0 && !self.has_room(&key, intent, now),
+            OverlapScope::Pipeline => true,
+        };
+        if is_fresh || !may_change {
+            return self.decide_about(intent, now);
+        }
+        self.lanes.lane(intent).at_gate.insert((intent.due, intent.firing_id));
+        if let Some(live) = self.live.get_mut(&intent.firing_id) {
+            live.phase = Phase::AtGate;
+        }
+        self.look_at_lane(&key, now);
+    }
+
+    fn has_room(&self, key: &Key, intent: &Intent, now: Now) -> bool {
+        limit(&intent.policy).is_none_or(|limit| self.active(key, intent, now) < limit)
+    }
+
+    /// How many of a lane are running, or may be: runs that are not over, firings under way, and firings that are
+    /// held since at most an hour.
+    fn active(&self, key: &Key, but: &Intent, now: Now) -> usize {
+        let Some(lane) = self.lanes.get(key) else { return 0 };
+        let unread_for = lane.unread_since.map(|since| now.boot.saturating_sub(since));
+        let runs = match (key, unread_for) {
+            (_, Some(unread)) if unread >= UNKNOWN => 0,
+            (Key::Entry(entry), _) => self.runs.count_of(entry),
+            (Key::Pipeline(pipeline), unread) => {
+                let mut runs: HashSet<RunId> = self.runs.in_pipeline(pipeline).collect();
+                runs.extend(&lane.others);
+                runs.len().max(usize::from(unread.is_some()))
+            }
+        };
+        let may_run = |(intent, since): &&(Arc<Intent>, Timestamp)| {
+            intent.firing_id != but.firing_id
+                && Self::later(*since, UNKNOWN) > now.wall
+                && match key {
+                    Key::Entry(entry) => intent.entry == *entry,
+                    Key::Pipeline(pipeline) => aim(intent) == *pipeline,
+                }
+        };
+        runs + lane.busy_beside(but.firing_id) + self.held.values().filter(may_run).count()
+    }
+
+    /// Decides about a firing by what is known of its lane.
+    fn decide_about(&mut self, intent: &Arc<Intent>, now: Now) {
+        let key = Key::of(intent);
+        let active = self.active(&key, intent, now);
+        let lane = self.lanes.lane(intent);
+        lane.leave(intent);
+        let queued: Vec<FiringId> = lane.queue.iter().map(|(_, firing)| *firing).collect();
+        match decide(&intent.policy, active, queued.len()) {
+            Verdict::Start => return self.open_gate(intent.firing_id, now),
+            Verdict::Skip(reason) => {
+                return self.skip_planned(&[Arc::clone(intent)], reason, now.wall);
+            }
+            Verdict::Wait => {}
+            Verdict::Replace => self.supersede(&queued, now),
+            Verdict::Cancel => {
+                self.supersede(&queued, now);
+                self.cancel_lane(&key, now);
+            }
+        }
+        self.enqueue(intent, now);
+        self.release(&key, now);
+    }
+
+    fn enqueue(&mut self, intent: &Arc<Intent>, now: Now) {
+        self.lanes.lane(intent).queue.insert((intent.due, intent.firing_id));
+        let Some(live) = self.live.get_mut(&intent.firing_id) else { return };
+        live.phase = Phase::Queued;
+        if !std::mem::replace(&mut live.queued, true) {
+            // It has passed the late rules: the next daemon must not leave it out as missed.
+            let progress = live.progress(State::Waiting, Some(Reason::Overlap), now.wall, None);
+            self.records.push(Record::Progress(progress));
+        }
+    }
+
+    /// Leaves out firings that a newer one takes the place of.
+    fn supersede(&mut self, firings: &[FiringId], now: Now) {
+        for firing in firings {
+            if let Some(live) = self.live.get(firing) {
+                let intent = Arc::clone(&live.intent);
+                self.skip_planned(&[intent], Reason::Superseded, now.wall);
+            }
+        }
+    }
+
+    /// Cancels the runs of a lane that are this program's own.
+    fn cancel_lane(&mut self, key: &Key, now: Now) {
+        for firing in self.runs_of(key) {
+            self.cancelling.entry(firing).or_insert(now.boot);
+        }
+        self.cancel_on(now);
+    }
+
+    fn runs_of(&self, key: &Key) -> Vec<FiringId> {
+        match key {
+            Key::Entry(entry) => self.runs.of_entry(entry),
+            Key::Pipeline(pipeline) => self.runs.of_pipeline(pipeline),
+        }
+    }
+
+    /// Starts what is queued, as far as there is room.
+    pub(super) fn release(&mut self, key: &Key, now: Now) {
+        if self.stopping {
+            return;
+        }
+        while let Some((_, firing)) = self.lanes.get(key).and_then(|lane| lane.queue.first().copied()) {
+            let Some(live) = self.live.get(&firing) else { return };
+            let intent = Arc::clone(&live.intent);
+            if !self.has_room(key, &intent, now) {
+                return;
+            }
+            self.open_gate(firing, now);
+        }
+    }
+
+    /// A run of this firing is over: there may be room in its lanes.
+    pub(super) fn make_room(&mut self, intent: &Intent, now: Now) {
+        self.release(&Key::Entry(intent.entry.clone()), now);
+        self.release(&Key::Pipeline(aim(intent)), now);
+    }
+
+    /// Looks at what is running in a lane, if that may be done now.
+    fn look_at_lane(&mut self, key: &Key, now: Now) {
+        let runs: Vec<RunId> = self.runs_of(key).iter().filter_map(|f| Some(self.runs.get(*f)?.id)).collect();
+        let request_id = self.fresh_id();
+        let Some(lane) = self.lanes.get_mut(key).filter(|lane| !lane.reading && lane.next_read <= now.boot)
+        else {
+            return;
+        };
+        lane.reading = true;
+        let pass = Pass {
+            factory: lane.of.factory.clone(),
+            request_id,
+            since: None,
+            active_of: matches!(key, Key::Pipeline(_)).then(|| lane.of.pipeline.clone()),
+            one_by_one: runs.into_iter().take(MOST_RUNS).collect(),
+        };
+        self.lane_looks.insert(request_id, (key.clone(), now.boot));
+        self.actions.push(Action::Follow(Box::new(pass)));
+    }
+
+    /// A look at a lane ended; what it showed of followed runs is known already.
+    pub(super) fn lane_looked_at(&mut self, key: &Key, began: Duration, passed: &Passed, now: Now) {
+        let unanswered = passed.unlisted.as_ref().or(passed.unshown.as_ref());
+        let Some(lane) = self.lanes.get_mut(key) else { return };
+        lane.reading = false;
+        match unanswered {
+            Some(unanswered) => {
+                lane.unread_since.get_or_insert(now.boot);
+                lane.next_read = now.boot + unanswered.retry_after.unwrap_or_default().max(FRESH);
+            }
+            None => {
+                lane.unread_since = None;
+                lane.read_at = Some(began);
+                let going_on = passed.runs.iter().filter(|run| !is_over(&run.status));
+                lane.others = going_on.filter_map(|run| run.run_id).collect();
+            }
+        }
+        self.release(key, now);
+        let at_gate: Vec<FiringId> =
+            self.lanes.get(key).into_iter().flat_map(|lane| &lane.at_gate).map(|(_, f)| *f).collect();
+        for firing in at_gate {
+            let Some(live) = self.live.get(&firing) else { continue };
+            let intent = Arc::clone(&live.intent);
+            // By what was known last, if nothing more is to be had in time.
+            let waits_until = Self::later(intent.due, intent.policy.late_after);
+            if unanswered.is_none() || waits_until <= now.wall {
+                self.decide_about(&intent, now);
+            }
+        }
+    }
+
+    /// The periodic part: looks that are due begin, and what there is room for starts.
+    pub(super) fn lanes_on(&mut self, now: Now) {
+        if self.stopping || self.opening.is_some() {
+            return;
+        }
+        for key in self.lanes.keys() {
+            let Some(lane) = self.lanes.get(&key) else { continue };
+            let stale = lane.read_at.is_none_or(|at| now.boot.saturating_sub(at) >= LOOK_AGAIN);
+            let is_pipeline = matches!(key, Key::Pipeline(_));
+            if !lane.at_gate.is_empty() || (is_pipeline && stale && !lane.queue.is_empty()) {
+                self.look_at_lane(&key, now);
+            }
+            if !is_pipeline {
+                self.release(&key, now);
+            }
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! The runs that are followed, indexed by what they are asked about: their ids, their factories, and when each is
+//! to be asked for or is overdue. All times but those shown to people are on the clock that never steps. Pure.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::Intent;
+use super::search::{Aim, aim};
+use crate::ids::{EntryName, Factory, FiringId, RunId};
+
+/// A run asked for by its id is asked for again after so much of the time that it has been followed, in parts: a
+/// run of hours need not be asked for each minute.
+const PART: u32 = 8;
+
+/// A run that is followed.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) intent: Arc<Intent>,
+    pub(super) id: RunId,
+    /// When it was accepted.
+    pub(super) accepted_at: Timestamp,
+    /// What the service calls it; empty while nothing is known.
+    pub(super) status: String,
+    /// Since when it is followed.
+    since: Duration,
+    /// When it was last shown.
+    pub(super) heard: Duration,
+    /// Since when a factory that answers does not know it.
+    pub(super) absent_since: Option<Duration>,
+    /// When it is asked for by its id.
+    due: Duration,
+    /// When it is overdue, if that is not known already.
+    deadline: Option<Duration>,
+}
+
+/// A factory with runs that are followed.
+#[derive(Debug)]
+pub(super) struct Watch {
+    pub(super) factory: Factory,
+    /// What was updated since this has not all been read.
+    pub(super) since: Timestamp,
+    /// When the next pass may begin.
+    pub(super) next: Duration,
+    /// When the query may be asked again, if it was refused.
+    pub(super) list_again: Duration,
+    /// The pass under way: what it reads the updates since.
+    pub(super) under_way: Option<Option<Timestamp>>,
+    /// Since when passes have had no answer, and whether that is said.
+    pub(super) blocked: Option<(Duration, bool)>,
+    /// Its runs by when they are asked for by their ids.
+    due: BTreeSet<(Duration, FiringId)>,
+}
+
+/// All runs that are followed.
+#[derive(Debug, Default)]
+pub(super) struct Runs {
+    runs: HashMap<FiringId, Run>,
+    by_id: HashMap<RunId, FiringId>,
+    /// By `Factory::key`.
+    watches: HashMap<String, Watch>,
+    deadlines: BTreeSet<(Duration, FiringId)>,
+    by_entry: HashMap<EntryName, HashSet<FiringId>>,
+    by_pipeline: HashMap<Aim, HashSet<FiringId>>,
+}
+
+/// A run to be followed from now on.
+#[derive(Debug)]
+pub(super) struct Begun {
+    pub(super) intent: Arc<Intent>,
+    pub(super) run: RunId,
+    /// It was updated at or after this.
+    pub(super) since: Timestamp,
+    pub(super) accepted_at: Timestamp,
+    pub(super) status: String,
+    /// When it is overdue, if that is not known already.
+    pub(super) deadline: Option<Duration>,
+}
+
+impl Runs {
+    /// Follows a run from `now` on; it is asked for by its id when it was not shown for `patience`.
+    pub(super) fn begin(&mut self, begun: Begun, patience: Duration, now: Duration) {
+        let firing = begun.intent.firing_id;
+        let factory = &begun.intent.factory;
+        let watch = self.watches.entry(factory.key()).or_insert_with(|| Watch {
+            factory: factory.clone(),
+            since: begun.since,
+            next: now,
+            list_again: now,
+            under_way: None,
+            blocked: None,
+            due: BTreeSet::new(),
+        });
+        watch.since = watch.since.min(begun.since);
+        let due = now + patience;
+        watch.due.insert((due, firing));
+        self.deadlines.extend(begun.deadline.map(|at| (at, firing)));
+        self.by_id.insert(begun.run, firing);
+        self.by_entry.entry(begun.intent.entry.clone()).or_default().insert(firing);
+        self.by_pipeline.entry(aim(&begun.intent)).or_default().insert(firing);
+        let run = Run {
+            id: begun.run,
+            accepted_at: begun.accepted_at,
+            status: begun.status,
+            since: now,
+            heard: now,
+            absent_since: None,
+            due,
+            deadline: begun.deadline,
+            intent: begun.intent,
+        };
+        self.runs.insert(firing, run);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.runs.len()
+    }
+
+    pub(super) fn get(&self, firing: FiringId) -> Option<&Run> {
+        self.runs.get(&firing)
+    }
+
+    /// The firing whose run this is.
+    pub(super) fn firing_of(&self, run: RunId) -> Option<FiringId> {
+        self.by_id.get(&run).copied()
+    }
+
+    /// The service showed a run.
+    pub(super) fn heard(&mut self, firing: FiringId, status: &str, patience: Duration, now: Duration) {
+        let Some(run) = self.runs.get_mut(&firing) else { return };
+        run.heard = now;
+        run.absent_since = None;
+        status.clone_into(&mut run.status);
+        let part = now.saturating_sub(run.since) / PART;
+        self.ask_again(firing, now + patience.max(part));
+    }
+
+    /// A factory that answers does not know the run; returns since when.
+    pub(super) fn absent(&mut self, firing: FiringId, again: Duration, now: Duration) -> Option<Duration> {
+        let since = *self.runs.get_mut(&firing)?.absent_since.get_or_insert(now);
+        self.ask_again(firing, now + again);
+        Some(since)
+    }
+
+    /// The run is asked for by its id at this time.
+    pub(super) fn ask_again(&mut self, firing: FiringId, at: Duration) {
+        let Some(run) = self.runs.get_mut(&firing) else { return };
+        if let Some(watch) = self.watches.get_mut(&run.intent.factory.key()) {
+            watch.due.remove(&(run.due, firing));
+            watch.due.insert((at, firing));
+        }
+        run.due = at;
+    }
+
+    /// The run is followed no longer.
+    pub(super) fn end(&mut self, firing: FiringId) -> Option<Run> {
+        let run = self.runs.remove(&firing)?;
+        self.by_id.remove(&run.id);
+        if let Some(deadline) = run.deadline {
+            self.deadlines.remove(&(deadline, firing));
+        }
+        let key = run.intent.factory.key();
+        if let Some(watch) = self.watches.get_mut(&key) {
+            watch.due.remove(&(run.due, firing));
+        }
+        remove(&mut self.by_entry, &run.intent.entry, firing);
+        remove(&mut self.by_pipeline, &aim(&run.intent), firing);
+        Some(run)
+    }
+
+    /// How many runs of an entry are not over.
+    pub(super) fn count_of(&self, entry: &EntryName) -> usize {
+        self.by_entry.get(entry).map_or(0, HashSet::len)
+    }
+
+    /// The firings of an entry whose runs are not over, in one order.
+    pub(super) fn of_entry(&self, entry: &EntryName) -> Vec<FiringId> {
+        sorted(self.by_entry.get(entry))
+    }
+
+    /// The same of a pipeline.
+    pub(super) fn of_pipeline(&self, pipeline: &Aim) -> Vec<FiringId> {
+        sorted(self.by_pipeline.get(pipeline))
+    }
+
+    /// The runs of a pipeline, that are not over.
+    pub(super) fn in_pipeline(&self, pipeline: &Aim) -> impl Iterator<Item = RunId> {
+        let firings = self.by_pipeline.get(pipeline).into_iter().flatten();
+        firings.filter_map(|firing| Some(self.runs.get(firing)?.id))
+    }
+
+    /// The next run that is overdue at `now` and was not before.
+    pub(super) fn pop_overdue(&mut self, now: Duration) -> Option<FiringId> {
+        let (at, _) = self.deadlines.first()?;
+        if *at > now {
+            return None;
+        }
+        let (_, firing) = self.deadlines.pop_first()?;
+        if let Some(run) = self.runs.get_mut(&firing) {
+            run.deadline = None;
+        }
+        Some(firing)
+    }
+
+    /// The factories in which a pass is due, in one order; those with no runs any more are forgotten.
+    pub(super) fn due_watches(&mut self, now: Duration) -> Vec<String> {
+        self.watches.retain(|_, watch| !watch.due.is_empty() || watch.under_way.is_some());
+        let due = self.watches.iter().filter(|(_, watch)| watch.under_way.is_none() && watch.next <= now);
+        let mut due: Vec<String> = due.map(|(key, _)| key.clone()).collect();
+        due.sort();
+        due
+    }
+
+    pub(super) fn watch(&mut self, key: &str) -> Option<&mut Watch> {
+        self.watches.get_mut(key)
+    }
+
+    /// The first so many of a factory's runs that are to be asked for by their ids at `now`.
+    pub(super) fn stragglers(&self, key: &str, most: usize, now: Duration) -> Vec<FiringId> {
+        let due = self.watches.get(key).into_iter().flat_map(|watch| &watch.due);
+        due.take_while(|(at, _)| *at <= now).take(most).map(|(_, firing)| *firing).collect()
+    }
+}
+
+fn sorted(firings: Option<&HashSet<FiringId>>) -> Vec<FiringId> {
+    let mut firings: Vec<FiringId> = firings.into_iter().flatten().copied().collect();
+    firings.sort();
+    firings
+}
+
+fn remove<K: std::hash::Hash + Eq + Clone>(
+    index: &mut HashMap<K, HashSet<FiringId>>,
+    key: &K,
+    firing: FiringId,
+) {
+    if let Some(firings) = index.get_mut(key) {
+        firings.remove(&firing);
+        if firings.is_empty() {
+            index.remove(key);
+        }
+    }
+}
