@@ -254,4 +254,5 @@ fn the_fingerprint_changes_with_what_makes_the_calendar_and_only_then() {
     assert_ne!(of("0 2 * * *", First), of("1 2 * * *", First));
     // A release that changes this makes every entry of every user begin anew.
     assert_eq!(of("0 2 * * *", First).0, "fe40713cc3330422a490485929ff581b");
+    assert_eq!(union(Duration::ZERO).fingerprint().0, "e5665ac77c2c87210b7274b857333bd9");
 }
