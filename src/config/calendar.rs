@@ -44,7 +44,7 @@ pub(super) fn read(
         zone: around.zone,
         start,
         end,
-        except: keys.except.clone().or_else(|| defaults.except.clone()),
+        except: keys.except.clone().or_else(|| defaults.except.clone()).filter(|except| !except.is_empty()),
         dst_gap: around.gap,
         dst_overlap: around.overlap,
         jitter: keys.jitter.or(defaults.jitter).unwrap_or_default(),
@@ -124,6 +124,7 @@ fn mapping(collector: &mut Collector<'_>, path: &str, value: Value, around: &Aro
         collector.wrong(path, "", "`offset` and `anchor` go with `every`");
     }
     let except = except::read(collector, &join(path, "except"), raw.except.take());
+    let except = except.filter(|except| !except.is_empty());
     if let Some(value) = raw.recurrence.take() {
         let rule = recurrence_rule(collector, path, value, raw, around)?;
         return Some(Rule { except, ..rule });
@@ -196,7 +197,8 @@ fn recurrence_rule(
     match Recurrence::new(&spec, &zone) {
         Ok(recurrence) => {
             let form = Form::Recurrence(Box::new(recurrence));
-            Some(Rule { form, zone, start, end, except: None })
+            // Its start is part of it, without the fractions of a second that Data Factory stores.
+            Some(Rule { form, zone, start: None, end, except: None })
         }
         Err(error) => {
             collector.wrong(&place, "", error.to_string());

@@ -44,6 +44,12 @@ impl Except {
         Self { dates: apart.into(), weekdays, crons: crons.into() }
     }
 
+    /// Whether nothing is left out.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.dates.is_empty() && self.weekdays == 0 && self.crons.is_empty()
+    }
+
     /// If a nominal time is left out: the last second that is left out with it, at least.
     pub(super) fn until(&self, nominal: Nominal, zone: &Zone) -> Option<Nominal> {
         let (at, rules) = (nominal.timestamp(), zone.rules());

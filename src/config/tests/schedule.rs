@@ -28,6 +28,9 @@ fn the_recurrence_of_a_trigger_is_read_as_data_factory_writes_it() {
         ["2026-01-31T05:30:00Z", "2026-02-28T05:30:00Z", "2026-03-31T04:30:00Z", "2026-04-30T04:30:00Z"],
         "it fires at its end, but not after it"
     );
+    let stored =
+        "{ recurrence: { frequency: Hour, interval: 6, startTime: '2026-01-05T06:30:00.1234567Z' } }";
+    assert_eq!(times(stored, "", 1), ["2026-01-05T06:30:00Z"], "the service stores fractions of a second");
     let single = "{ recurrence: { frequency: week, interval: 2, schedule: { hours: 7, weekDays: friday } }, start: 2026-01-05 }";
     assert_eq!(times(single, "", 2), ["2026-01-09T06:00:00Z", "2026-01-23T06:00:00Z"]);
     let last = "{ recurrence: { frequency: Month, schedule: { monthlyOccurrences: [{ day: Friday, occurrence: -1 }] } } }";
@@ -84,13 +87,22 @@ fn what_is_left_out_is_said_by_date_weekday_and_cron_for_an_entry_or_one_of_its_
     assert_eq!(both, ["2026-01-04T05:00:00Z", "2026-01-05T05:00:00Z"]);
     let text = "defaults: { except: saturday }\npipelines:
   - { name: a, pipeline: P, schedule: '0 6 * * SAT,SUN' }
-  - { name: b, pipeline: P, schedule: '0 6 * * SAT,SUN', except: sunday }\n";
+  - { name: b, pipeline: P, schedule: '0 6 * * SAT,SUN', except: sunday }
+  - { name: c, pipeline: P, schedule: '0 6 * * SAT,SUN', except: [] }\n";
     let settings = with_azure(text).unwrap();
     let next = |entry: usize| {
         let from = Nominal::at_or_before("2026-11-23T00:00:00Z".parse().unwrap());
         settings.entries[entry].calendar.next_after(from).unwrap().to_string()
     };
-    assert_eq!((next(0), next(1)), ("2026-11-29T06:00:00Z".to_owned(), "2026-11-28T06:00:00Z".to_owned()));
+    assert_eq!(next(0), "2026-11-29T06:00:00Z");
+    assert_eq!(next(1), "2026-11-28T06:00:00Z");
+    assert_eq!(
+        next(2),
+        "2026-11-28T06:00:00Z",
+        "an empty list leaves out nothing, whatever the defaults say"
+    );
+    let plain = with_azure("pipelines: [{ name: c, pipeline: P, schedule: '0 6 * * SAT,SUN' }]\n").unwrap();
+    assert!(plain.entries[0].calendar.same_as(&settings.entries[2].calendar));
 }
 
 #[test]

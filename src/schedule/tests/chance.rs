@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::sync::LazyLock;
 
 use jiff::SignedDuration;
 use jiff::civil::DateTime;
@@ -71,9 +72,15 @@ pub(super) const ZONES: [&str; 12] = [
     "Asia/Kolkata",
 ];
 
+/// Every zone of this system.
+static ALL_ZONES: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let names = jiff::tz::db().available().map(|name| name.to_string());
+    names.filter(|name| Zone::parse(name).is_ok()).collect()
+});
+
 /// Half a day before a change of the clock to half a day after it.
 pub(super) struct Window {
-    pub(super) zone: &'static str,
+    pub(super) zone: String,
     pub(super) change: Timestamp,
     /// Every minute, the one before the window first.
     minutes: Vec<Judged>,
@@ -92,10 +99,13 @@ struct Judged {
 const DAY: usize = 1_440;
 
 impl Window {
-    /// A window around a random change of the clock of a random zone.
+    /// A window around a random change of the clock: half of them in one of the zones above, half in any zone.
     pub(super) fn draw(chance: &mut Chance) -> Self {
-        let zone = chance.one_of(&ZONES);
-        let rules = Zone::parse(zone).unwrap().rules().clone();
+        let zone = match chance.below(2) {
+            0 => chance.one_of(&ZONES).to_owned(),
+            _ => ALL_ZONES[chance.below(ALL_ZONES.len())].clone(),
+        };
+        let rules = Zone::parse(&zone).unwrap().rules().clone();
         let (begin, end): (Timestamp, Timestamp) =
             ("1995-01-01T00:00:00Z".parse().unwrap(), "2040-01-01T00:00:00Z".parse().unwrap());
         // The files of some zones end with a change that is none, at an odd second.

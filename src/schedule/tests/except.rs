@@ -123,7 +123,7 @@ fn around_changes_of_the_clock_exactly_what_an_oracle_leaves_out_is_left_out() {
     let mut left_out = 0;
     for _ in 0..60 {
         let window = Window::draw(&mut chance);
-        let zone = Zone::parse(window.zone).unwrap();
+        let zone = Zone::parse(&window.zone).unwrap();
         let day = zone.rules().to_datetime(window.change).date();
         for _ in 0..10 {
             let hour = chance.below(4);
@@ -135,7 +135,7 @@ fn around_changes_of_the_clock_exactly_what_an_oracle_leaves_out_is_left_out() {
             let every =
                 Every::new(Duration::from_secs(60 * (1 + hour as u64)), Duration::ZERO, None).unwrap();
             let rules = vec![(cron(&format!("*/5,7 {hour}-23 * * *")), None), (Form::Every(every), None)];
-            let all = window.found(&leaving_out(None, rules.clone(), window.zone));
+            let all = window.found(&leaving_out(None, rules.clone(), &window.zone));
             let oracle = Cron::parse(expression).unwrap();
             let expected: Vec<Nominal> = all
                 .iter()
@@ -148,7 +148,7 @@ fn around_changes_of_the_clock_exactly_what_an_oracle_leaves_out_is_left_out() {
                         && oracle.next(local, jiff::tz::Offset::UTC) != Some(local)
                 })
                 .collect();
-            let found = window.found(&leaving_out(Some(except), rules, window.zone));
+            let found = window.found(&leaving_out(Some(except), rules, &window.zone));
             assert_eq!(found, expected, "{expression} {weekday} in {}; {chance}", window.zone);
             left_out += all.len() - found.len();
         }

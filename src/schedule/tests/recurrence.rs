@@ -225,13 +225,13 @@ fn random_recurrences_agree_with_an_oracle_that_judges_every_minute_around_chang
         let window = Window::draw(&mut chance);
         for _ in 0..30 {
             let spec = drawn(&mut chance, window.change);
-            let zone = Zone::parse(window.zone).unwrap();
+            let zone = Zone::parse(&window.zone).unwrap();
             let Ok(recurrence) = Recurrence::new(&spec, &zone) else { continue };
             let real = recurrence.follows_real_time();
             let policy = chance.policy();
             let start = zone.rules().to_datetime(spec.start);
             let expected = window.expected(policy, real, |at, local| judged(&spec, start, at, local));
-            let calendar = calendar_of(&spec, window.zone, policy.0, policy.1);
+            let calendar = calendar_of(&spec, &window.zone, policy.0, policy.1);
             assert_eq!(window.found(&calendar), expected, "{spec:?} {} {policy:?}; {chance}", window.zone);
             cases += 1;
         }
