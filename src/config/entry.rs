@@ -139,14 +139,10 @@ fn try_out(
     shared: &mut Shared,
 ) {
     let now = Nominal::at_or_before(now);
-    let errors = entry.parameters.try_out(entry.calendar.zone(), &mut shared.tried, || {
-        let coming = successors(entry.calendar.next_after(now), |last| entry.calendar.next_after(*last));
-        let mut firings: Vec<_> =
-            coming.take(TRIED_FIRINGS).map(|nominal| entry.scheduled(nominal)).collect();
-        if firings.is_empty() {
-            firings.push(entry.scheduled(now));
-        }
-        firings
+    let errors = entry.parameters.try_out(&entry.calendar, &mut shared.tried, || {
+        let first = entry.calendar.next_after(now).unwrap_or(now);
+        let coming = successors(Some(first), |last| entry.calendar.next_after(*last));
+        coming.take(TRIED_FIRINGS).map(|nominal| entry.scheduled(nominal))
     });
     for (nominal, error) in errors {
         let message = format!("cannot be rendered, for example at {nominal}: {}", error.message);

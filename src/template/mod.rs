@@ -8,7 +8,6 @@ mod filters;
 mod text;
 mod tried;
 
-use std::cell::LazyCell;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -16,7 +15,7 @@ use minijinja::Value;
 use serde_json::{Map, Value as Json};
 
 use crate::ids::{EntryName, FiringId, Nominal, PipelineName};
-use crate::schedule::{Calendar, Zone};
+use crate::schedule::Calendar;
 
 use filters::rfc3339;
 use text::{Text, is_template};
@@ -130,28 +129,28 @@ impl Parameters {
     }
 
     /// Renders the templates for some firings, only to find the parameters for which that cannot be done, and
-    /// the first nominal time for which it cannot. What is in `tried` has been rendered for another entry of that
-    /// zone, of which the same holds, and is not rendered again.
-    pub fn try_out<'a>(
+    /// the first nominal time for which it cannot. What is in `tried` has been rendered for another entry, of which
+    /// the same holds, and is not rendered again.
+    pub fn try_out<'a, Firings: Iterator<Item = Context<'a>>>(
         &self,
-        zone: &Zone,
+        calendar: &Calendar,
         tried: &mut Tried,
-        firings: impl FnOnce() -> Vec<Context<'a>>,
+        firings: impl Fn() -> Firings,
     ) -> Vec<(Nominal, TemplateError)> {
-        let firings = LazyCell::new(firings);
         let mut errors = Vec::new();
         for (name, value) in &self.values {
             let mut failed = None;
             let rendered = each(value, &mut |source| {
-                if tried.holds(zone, source) {
+                if tried.holds(calendar, source) {
                     return Ok(());
                 }
                 let text = Text::read(source)?;
-                for firing in firings.iter() {
+                let enough = if tried::only_names(source) { 1 } else { usize::MAX };
+                for firing in firings().take(enough) {
                     failed = Some(firing.scheduled_time);
                     firing.try_out(source, &text)?;
                 }
-                tried.add(zone, source);
+                tried.add(calendar, source);
                 Ok(())
             });
             errors.extend(rendered.err().and_then(|misfit| Some((failed?, misfit.of(name)))));
@@ -262,7 +261,7 @@ fn walk(value: &Json, replace: &mut impl FnMut(&str) -> Result<Json, String>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schedule::{CalendarSpec, Cron, DstGap, DstOverlap, Form, Rule};
+    use crate::schedule::{CalendarSpec, Cron, DstGap, DstOverlap, Form, Rule, Zone};
     use serde_json::json;
 
     fn render(values: Json) -> Result<Json, TemplateError> {

@@ -2,15 +2,17 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::schedule::Zone;
+use crate::schedule::{Calendar, Fingerprint};
 
 /// Templates that need no second look.
 #[derive(Debug, Default)]
 pub struct Tried {
     /// Those that could be read.
     read: HashSet<String>,
-    /// Those that could be rendered, by the zone of their entry.
-    rendered: HashMap<String, HashSet<String>>,
+    /// Those that could be rendered, by the zone of their entry: they neither choose nor compute.
+    of_zones: HashMap<String, HashSet<String>>,
+    /// Others, by the calendar of their entry, since another one has other times.
+    of_calendars: HashMap<Fingerprint, HashSet<String>>,
 }
 
 impl Tried {
@@ -24,26 +26,41 @@ impl Tried {
         self.read.insert(text.to_owned());
     }
 
-    /// Whether this text has been rendered for an entry of that zone, and says the same about this one.
-    pub(super) fn holds(&self, zone: &Zone, text: &str) -> bool {
-        self.rendered.get(zone.name()).is_some_and(|texts| texts.contains(text))
+    /// Whether this text has been rendered for an entry of which the same holds as for one with that calendar.
+    pub(super) fn holds(&self, calendar: &Calendar, text: &str) -> bool {
+        if names_the_entry(text) {
+            return false;
+        }
+        let of_calendar = || self.of_calendars.get(&calendar.fingerprint());
+        self.of_zones.get(calendar.zone().name()).is_some_and(|texts| texts.contains(text))
+            || (!self.of_calendars.is_empty() && of_calendar().is_some_and(|texts| texts.contains(text)))
     }
 
-    /// Notes that this text can be rendered for an entry of that zone.
-    pub(super) fn add(&mut self, zone: &Zone, text: &str) {
-        if says_the_same_of_all(text) {
-            self.rendered.entry(zone.name().to_owned()).or_default().insert(text.to_owned());
+    /// Notes that this text can be rendered for an entry with that calendar.
+    pub(super) fn add(&mut self, calendar: &Calendar, text: &str) {
+        if names_the_entry(text) {
+            return;
         }
+        let texts = match is_plain(text) {
+            true => self.of_zones.entry(calendar.zone().name().to_owned()).or_default(),
+            false => self.of_calendars.entry(calendar.fingerprint()).or_default(),
+        };
+        texts.insert(text.to_owned());
     }
 }
 
-/// Whether a text that could be rendered for one entry can be so for every other of its zone. What asks for
-/// the names of its entry says nothing about another's; nor does what chooses or computes, since another
-/// calendar has other times.
-fn says_the_same_of_all(text: &str) -> bool {
-    if text.contains("entry") || text.contains("pipeline") {
-        return false;
-    }
+/// Whether a text asks for the names of its entry, and so says nothing about another's.
+fn names_the_entry(text: &str) -> bool {
+    text.contains("entry") || text.contains("pipeline")
+}
+
+/// Whether a text only names values, so that one firing renders it as well as every other.
+pub(super) fn only_names(text: &str) -> bool {
+    is_plain(text) && !text.contains(['|', '('])
+}
+
+/// Whether a text neither chooses nor computes.
+fn is_plain(text: &str) -> bool {
     let mut quote = None;
     let mut bare = String::with_capacity(text.len());
     let mut rest = text;
@@ -71,23 +88,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_plain_text_says_the_same_of_all_entries_of_a_zone() {
+    fn a_text_that_chooses_or_computes_is_told_from_a_plain_one() {
         for plain in [
             "{{ scheduled_time | date('%Y-%m-%d') }}",
             "from {{ window_start | shift(days=-1) | date(\"%d/%m if %Y\", 'UTC') }} on",
             "{{ scheduled_time | start_of('month') }}/{{ window_end | date('%Y') | int }}",
         ] {
-            assert!(says_the_same_of_all(plain), "{plain}");
+            assert!(is_plain(plain), "{plain}");
         }
         for other in [
-            "{{ entry }}",
             "{{ 1 if scheduled_time < '2027' else 2 }}",
             "{% if true %}x{% endif %}",
             "{{ 60 / (scheduled_time | date('%M') | int) }}",
             "{{ scheduled_time[9] }}",
             "plain {{ scheduled_time }} {{ 7 % (scheduled_time | date('%d') | int) }}",
         ] {
-            assert!(!says_the_same_of_all(other), "{other}");
+            assert!(!is_plain(other), "{other}");
         }
     }
 }

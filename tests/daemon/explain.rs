@@ -64,6 +64,29 @@ fn explain_tells_each_schedule_of_a_list_in_its_own_zone() {
 }
 
 #[test]
+fn explain_tells_of_recurrences_and_of_days_that_are_left_out() {
+    let place = Place::new();
+    place.write(
+        "pipelines:
+  - name: a
+    pipeline: P
+    timezone: Europe/Berlin
+    except: 2027-03-28
+    schedule: { recurrence: { frequency: Day, interval: 1, startTime: '2026-01-05T02:30:00' } }
+",
+    );
+    let text = results(&place.run(&["explain", "a", "-n", "1", "--from", "2026-11-24T12:00:00Z"]));
+    for line in [
+        "  every day from 2026-01-05T01:30:00Z on, at the times that its schedule names (recurrence, Europe/Berlin)",
+        "  all of it, but not at the times of its `except`",
+        "    nothing is due in the time that is skipped",
+        "    02:30 comes twice: it fires at the first (dst_overlap: first)",
+    ] {
+        assert!(text.lines().any(|said| said == line), "{line}\nis not in\n{text}");
+    }
+}
+
+#[test]
 fn explain_tells_programs_the_same_and_refuses_an_unknown_name() {
     let place = Place::new();
     place.write(ENTRIES);

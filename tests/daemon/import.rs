@@ -175,11 +175,12 @@ fn the_windows_of_a_tumbling_trigger_are_those_of_the_entry_also_with_a_delay() 
         let wanted = json!({"from": "2026-12-01T00:10:00Z", "to": "2026-12-01T02:10:00Z"});
         assert_eq!(place.sim.runs()[0].parameters, wanted, "{extra}");
     }
+    // A zone in the defaults does not move them.
     let place = Place::new();
     let month = json!({"frequency": "Month", "interval": 1, "startTime": "2026-01-15T00:00:00Z"});
     let (code, report, said) = import(&place, &[("t.json", &hourly_windows(&month, &windows))]);
     assert_eq!(code, 0, "{said}");
-    place.write(report["yaml"].as_str().unwrap());
+    place.write(&format!("defaults: {{ timezone: Asia/Tokyo }}\n{}", report["yaml"].as_str().unwrap()));
     assert_eq!(
         place.run(&["fire", "windows", "--scheduled-time", "2026-03-15T00:00:00Z"]).status.code(),
         Some(0)

@@ -14,7 +14,7 @@ use super::{Format, Outside, When, complain, print, print_json, unknown_entry};
 use crate::config::Entry;
 use crate::daemon::Exit;
 use crate::ids::Nominal;
-use crate::schedule::{Rule, Zone};
+use crate::schedule::{Form, Rule, Zone};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -113,7 +113,9 @@ fn explain(entry: &Entry, now: Timestamp, number: usize) -> Explained {
     let said = |rule: &Rule| {
         let (form, text) = words::form(rule);
         let (words, timezone) = (words::words(rule), rule.zone.name().to_owned());
-        let (start, end, except) = (bound(rule.start), bound(rule.end), rule.except.is_some());
+        // A recurrence begins where it counts from.
+        let start = rule.start.filter(|_| !matches!(rule.form, Form::Recurrence(_)));
+        let (start, end, except) = (bound(start), bound(rule.end), rule.except.is_some());
         Said { form, text, words, timezone, start, end, except }
     };
     Explained {

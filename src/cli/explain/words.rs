@@ -55,7 +55,7 @@ fn recurrence(recurrence: &Recurrence) -> String {
         Frequency::Month => "month",
     };
     let units = if interval == 1 { unit.to_owned() } else { format!("{interval} {unit}s") };
-    format!("every {units}, counted from {}, at the times that its schedule names", recurrence.start())
+    format!("every {units} from {} on, at the times that its schedule names", recurrence.start())
 }
 
 /// Seconds as a duration is written in the file.

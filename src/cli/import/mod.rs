@@ -148,7 +148,8 @@ fn in_words(proof: &Proof) -> String {
              pages say nothing and this program's rule is used for both"
         ),
     };
-    format!("proved: {firings} firings from {from} until {until}, the same in both calendars{silent}")
+    let what = if *firings == 1 { "firing" } else { "firings" };
+    format!("proved: {firings} {what} from {from} until {until}, the same in both calendars{silent}")
 }
 
 /// Imports one trigger, whole or not at all.
@@ -268,7 +269,11 @@ mod tests {
     fn proved(recurrence: &Value) -> Result<Proof, String> {
         let properties = json!({"type": "ScheduleTrigger", "typeProperties": {"recurrence": recurrence},
             "pipelines": [{"pipelineReference": {"type": "PipelineReference", "referenceName": "P"}, "parameters": {}}]});
-        let found = Found { name: "t".to_owned(), properties: properties.as_object().unwrap().clone() };
+        let found = Found {
+            name: "t".to_owned(),
+            properties: properties.as_object().unwrap().clone(),
+            unresolved: None,
+        };
         let mut report = Report::default();
         let now = "2026-11-24T12:00:00.5Z".parse().unwrap();
         import(&found, "t.json", now, &mut BTreeSet::new(), &mut report)?;
@@ -323,7 +328,8 @@ mod tests {
     fn a_calendar_that_differs_from_its_trigger_is_refused() {
         let found = json!({"type": "ScheduleTrigger", "pipelines": [{"pipelineReference": {"referenceName": "P"}}],
             "typeProperties": {"recurrence": {"frequency": "Day", "startTime": "2026-12-01T02:00:00Z"}}});
-        let found = Found { name: "t".to_owned(), properties: found.as_object().unwrap().clone() };
+        let found =
+            Found { name: "t".to_owned(), properties: found.as_object().unwrap().clone(), unresolved: None };
         let trigger = trigger::read(&found).unwrap();
         let body = body("t", "P", &Map::new(), &trigger).replace("Day", "Week");
         let said = prove(&body, &trigger.rule, "2026-11-24T12:00:00Z".parse().unwrap()).unwrap_err();

@@ -15,6 +15,8 @@ const RESOURCE: &str = "Microsoft.DataFactory/factories/triggers";
 pub(super) struct Found {
     pub(super) name: String,
     pub(super) properties: Map<String, Value>,
+    /// An expression of the template that it stands in, which only a deployment can resolve.
+    pub(super) unresolved: Option<String>,
 }
 
 /// The files that an argument stands for: itself, or the triggers of a git folder.
@@ -75,7 +77,7 @@ fn in_value(value: &Value, stem: &str) -> Vec<Found> {
     match value.get("properties").and_then(Value::as_object) {
         Some(properties) if kind(properties) => {
             let name = value.get("name").and_then(Value::as_str).unwrap_or(stem).to_owned();
-            vec![Found { name, properties: properties.clone() }]
+            vec![Found { name, properties: properties.clone(), unresolved: None }]
         }
         _ => Vec::new(),
     }
@@ -94,32 +96,32 @@ fn in_template(resource: &Value, defaults: Option<&Map<String, Value>>) -> Vec<F
     // [concat(parameters('factoryName'), '/nightly')]
     let name = name.trim_end_matches(['\'', ')', ']', ' ']);
     let name = name.rsplit(['/', '\'']).next().unwrap_or_default().to_owned();
-    match resolved(resource.get("properties").unwrap_or(&Value::Null), defaults) {
-        Value::Object(properties) => vec![Found { name, properties }],
+    let mut unresolved = None;
+    match resolved(resource.get("properties").unwrap_or(&Value::Null), defaults, &mut unresolved) {
+        Value::Object(properties) => vec![Found { name, properties, unresolved }],
         _ => Vec::new(),
     }
 }
 
 /// A value of a template without the template's own expressions, as far as they are plain parameters with defaults.
-fn resolved(value: &Value, defaults: Option<&Map<String, Value>>) -> Value {
+fn resolved(value: &Value, defaults: Option<&Map<String, Value>>, unresolved: &mut Option<String>) -> Value {
     match value {
-        Value::String(text) => {
-            match text.strip_prefix("[parameters('").and_then(|rest| rest.strip_suffix("')]")) {
-                Some(name) => {
-                    let default = defaults.and_then(|all| all.get(name)?.get("defaultValue"));
-                    default.cloned().unwrap_or_else(|| value.clone())
-                }
-                // A doubled bracket is a plain one.
-                None if text.starts_with("[[") => Value::String(text[1..].to_owned()),
-                None => value.clone(),
-            }
+        // A doubled bracket is a plain one.
+        Value::String(text) if text.starts_with("[[") => Value::String(text[1..].to_owned()),
+        Value::String(text) if text.starts_with('[') && text.ends_with(']') => {
+            let name = text.strip_prefix("[parameters('").and_then(|rest| rest.strip_suffix("')]"));
+            let default = name.and_then(|name| defaults?.get(name)?.get("defaultValue"));
+            default.cloned().unwrap_or_else(|| {
+                unresolved.get_or_insert_with(|| text.clone());
+                value.clone()
+            })
         }
-        Value::Array(items) => items.iter().map(|item| resolved(item, defaults)).collect(),
-        Value::Object(fields) => fields
-            .iter()
-            .map(|(key, field)| (key.clone(), resolved(field, defaults)))
-            .collect::<Map<_, _>>()
-            .into(),
+        Value::Array(items) => items.iter().map(|item| resolved(item, defaults, unresolved)).collect(),
+        Value::Object(fields) => {
+            let fields =
+                fields.iter().map(|(key, field)| (key.clone(), resolved(field, defaults, unresolved)));
+            fields.collect::<Map<_, _>>().into()
+        }
         other => other.clone(),
     }
 }
@@ -146,6 +148,10 @@ mod tests {
         assert_eq!((found.len(), found[0].name.as_str()), (1, "nightly"));
         assert_eq!(found[0].properties["runtimeState"], "Stopped");
         assert_eq!(found[0].properties["description"], "[x]");
+        assert_eq!(found[0].unresolved, None);
+        let mut without = template.clone();
+        without["parameters"] = json!({"state": {"type": "string"}});
+        assert_eq!(in_value(&without, "")[0].unresolved.as_deref(), Some("[parameters('state')]"));
         let nested = json!({"resources": [{"type": "Microsoft.Resources/deployments", "properties": {"template": template}}]});
         assert_eq!(names(nested), ["nightly"]);
         assert_eq!(names(json!({"properties": {"activities": []}})), [""; 0]);

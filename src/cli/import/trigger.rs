@@ -43,6 +43,11 @@ pub(super) struct Trigger {
 /// In words, naming what cannot be equal here.
 pub(super) fn read(found: &Found) -> Result<Trigger, String> {
     let properties = &found.properties;
+    if let Some(expression) = &found.unresolved {
+        return Err(format!(
+            "it holds the template's expression '{expression}'; give its parameter a default"
+        ));
+    }
     let none = Map::new();
     let own = properties.get("typeProperties").and_then(Value::as_object).unwrap_or(&none);
     match properties.get("type").and_then(Value::as_str).unwrap_or_default() {
@@ -189,8 +194,12 @@ fn tumbling(properties: &Map<String, Value>, own: &Map<String, Value>) -> Result
     let end = end.map(|end| later(end, delay)).transpose()?;
     let rule = Rule { end, ..Rule::plain(unit, interval, first) };
     // A tumbling window trigger never leaves out a window.
-    let keys =
-        vec![("missed", json!("all")), ("missed_within", json!("366d")), ("missed_max", json!(10_000))];
+    let keys = vec![
+        ("timezone", json!("UTC")),
+        ("missed", json!("all")),
+        ("missed_within", json!("366d")),
+        ("missed_max", json!(10_000)),
+    ];
     Ok(Trigger {
         started: started(properties),
         schedule,
@@ -309,10 +318,6 @@ fn object<'a>(map: &'a Map<String, Value>, key: &str) -> Result<Option<&'a Map<S
 fn text<'a>(map: &'a Map<String, Value>, key: &str) -> Result<Option<&'a str>, String> {
     match map.get(key) {
         None | Some(Value::Null) => Ok(None),
-        // A template's own expression stands where its parameter has no default.
-        Some(Value::String(text)) if text.starts_with('[') => {
-            Err(format!("its {key} is '{text}'; give the template's parameter a default"))
-        }
         Some(Value::String(text)) => Ok(Some(text)),
         Some(_) => Err(format!("its {key} is not a text")),
     }
