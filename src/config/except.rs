@@ -173,20 +173,24 @@ pub(super) fn as_file(dates: &[Dates]) -> Vec<u8> {
     dates.iter().flat_map(|(first, last)| format!("{first}..{last}\n").into_bytes()).collect()
 }
 
-/// What the holiday files said, from the text of a schedule that was in force.
-pub(super) fn kept(text: &str) -> Holidays {
+/// The text of a schedule that was in force as it was read, and what its holiday files said then.
+pub(super) fn without_holidays(text: &str) -> (&str, Holidays) {
+    let block = text.rsplit_once(&format!("\n{KEPT}\n"));
+    // Whatever a person copied from there into a file is a comment, and may have anything after it.
+    let Some((text, block)) = block.filter(|(_, block)| block.lines().all(|line| line.starts_with("# ")))
+    else {
+        return (text, Holidays::new());
+    };
     let mut holidays: BTreeMap<PathBuf, Vec<Dates>> = BTreeMap::new();
-    let mut file: Option<PathBuf> = None;
-    // Whatever a person wrote that looks like it stands before.
-    let block = text.rsplit_once(&format!("\n{KEPT}\n")).map(|(_, block)| block).unwrap_or_default();
+    let mut file = PathBuf::new();
     for line in block.lines() {
-        match (line.strip_prefix("#   ").and_then(|line| dates(line).ok()), &file) {
-            (Some(dates), Some(file)) => holidays.entry(file.clone()).or_default().push(dates),
-            _ => {
-                file = line.strip_prefix("# ").map(PathBuf::from);
-                holidays.extend(file.clone().map(|file| (file, Vec::new())));
+        match line.strip_prefix("#   ").and_then(|line| dates(line).ok()) {
+            Some(dates) => holidays.entry(file.clone()).or_default().push(dates),
+            None => {
+                file = PathBuf::from(line.strip_prefix("# ").unwrap_or_default());
+                holidays.insert(file.clone(), Vec::new());
             }
         }
     }
-    holidays.into_iter().map(|(path, dates)| (path, dates.into())).collect()
+    (text, holidays.into_iter().map(|(path, dates)| (path, dates.into())).collect())
 }

@@ -37,12 +37,13 @@ pub fn load_accepted(
     file: &str,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Settings, Problems> {
-    let kept = except::kept(&String::from_utf8_lossy(text));
+    let text = String::from_utf8_lossy(text);
+    let (text, kept) = except::without_holidays(&text);
     let of_then = |path: &Path| match kept.get(path) {
         Some(dates) => Ok(except::as_file(dates)),
         None => Err("was not kept with this version of the schedule".to_owned()),
     };
-    read(text, file, Outside { environment, file: &of_then }, None)
+    read(text.as_bytes(), file, Outside { environment, file: &of_then }, None)
 }
 
 fn read(text: &[u8], file: &str, outside: Outside<'_>, now: Option<Timestamp>) -> Result<Settings, Problems> {

@@ -146,6 +146,23 @@ fn holidays_stand_in_a_file_and_stay_with_the_schedule_when_it_is_gone() {
     let again = load_accepted(kept.as_bytes(), "", &|_| None).unwrap();
     assert_eq!(times(&again), wanted);
     assert!(again.entries[0].same_as(&settings.entries[0]), "its firings stand");
+    // Nothing else of the text changes, not even the end of a last line without one.
+    for end in ["", "\n", "\n\n"] {
+        let text = format!(
+            "{AZURE}pipelines:
+  - name: a
+    pipeline: P
+    schedule: '@daily'
+    except: {{ file: /etc/holidays }}
+    parameters:
+      p: |+
+        x{end}"
+        );
+        let settings = load(text.as_bytes(), "s.yaml", outside, now()).unwrap();
+        let kept = with_holidays(&text, &settings.holidays);
+        let again = load_accepted(kept.as_bytes(), "", &|_| None).unwrap();
+        assert!(again.entries[0].same_as(&settings.entries[0]), "{kept}");
+    }
     // What a person copied from there is only a comment.
     let copied = kept.replace("2026-11-25", "2026-11-26");
     let kept = with_holidays(&copied, &settings.holidays);
