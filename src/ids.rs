@@ -81,6 +81,17 @@ name_type!(
     |text| (1..=63).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 );
+
+impl EntryName {
+    /// A name made of another, with everything replaced that it may not hold; `None` when nothing would be left.
+    #[must_use]
+    pub fn made_of(text: &str) -> Option<Self> {
+        let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '-' };
+        let text: String = text.chars().map(plain).take(63).collect();
+        text.bytes().any(|b| b.is_ascii_alphanumeric()).then(|| Self::new(&text).ok()).flatten()
+    }
+}
+
 name_type!(
     /// Data Factory's own name of a pipeline. It may hold spaces and letters of any script.
     PipelineName,

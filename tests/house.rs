@@ -30,7 +30,7 @@ const DOORS: [(&str, &str); 15] = [
     ("signal_hook_tokio", "signals.rs"),
     ("sd_notify", "systemd.rs"),
     ("croner", "schedule/cron.rs"),
-    ("minijinja", "template.rs"),
+    ("minijinja", "template/"),
     ("jsonwebtoken", "azure/assertion.rs"),
     ("x509_parser", "azure/assertion.rs"),
     ("tracing", "telemetry/"),

@@ -4,8 +4,11 @@
 mod ask;
 mod audit;
 mod check;
+mod diff;
+mod explain;
 mod fire;
 mod history;
+mod import;
 mod next;
 mod pause;
 mod retry;
@@ -61,6 +64,10 @@ enum Command {
     Check(check::Arguments),
     /// Show coming firings, offline; nothing is started.
     Next(next::Arguments),
+    /// Say in words when an entry fires, and what the next changes of the clock do to it; offline.
+    Explain(explain::Arguments),
+    /// Show which firings an edit of the schedule file adds, removes and moves; offline.
+    Diff(diff::Arguments),
     /// Fire an entry now.
     Fire(fire::Arguments),
     /// Start firings again that were rejected or are held.
@@ -77,6 +84,8 @@ enum Command {
     Status(status::Arguments),
     /// Prove that the ledger covers the calendar: every nominal time has exactly one record.
     Audit(audit::Arguments),
+    /// Turn triggers of Data Factory into entries of a schedule file, and prove that they name the same times.
+    Import(import::Arguments),
     /// Print the JSON Schema of the schedule file, for editors.
     Schema,
 }
@@ -114,6 +123,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, clock: Arc<dyn Clock>
         Command::Run(arguments) => run::run(&outside, &arguments),
         Command::Check(arguments) => check::run(&outside, &arguments),
         Command::Next(arguments) => next::run(&outside, &arguments),
+        Command::Explain(arguments) => explain::run(&outside, &arguments),
+        Command::Diff(arguments) => diff::run(&outside, &arguments),
         Command::Fire(arguments) => fire::run(&outside, &arguments),
         Command::Retry(arguments) => retry::run(&outside, &arguments),
         Command::Settle(arguments) => settle::run(&outside, &arguments),
@@ -122,6 +133,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, clock: Arc<dyn Clock>
         Command::History(arguments) => history::run(&outside, &arguments),
         Command::Status(arguments) => status::run(&outside, &arguments),
         Command::Audit(arguments) => audit::run(&outside, &arguments),
+        Command::Import(arguments) => import::run(&outside, &arguments),
         Command::Schema => schema::run(),
     };
     ExitCode::from(exit as u8)

@@ -3,11 +3,14 @@
 
 use std::any::TypeId;
 use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::except::{self, Dates, Holidays};
 use super::problem::Found;
 use super::raw::{Field, Section};
 use crate::schedule::{Cron, Zone};
@@ -21,12 +24,28 @@ pub(super) struct Collector<'a> {
     /// The paths that something has been found about, or is suggested for: large files are wrong in many
     /// places.
     noted: HashSet<String>,
-    environment: &'a dyn Fn(&str) -> Option<String>,
+    outside: Outside<'a>,
     /// When templates are tried out, if they are.
     now: Option<Timestamp>,
     keys: HashMap<TypeId, Rc<[String]>>,
     zones: HashMap<String, Result<Zone, String>>,
     crons: HashMap<String, Result<Cron, String>>,
+    holidays: HashMap<PathBuf, Result<Arc<[Dates]>, String>>,
+}
+
+/// What a schedule file may ask for: the names of trusted hosts, and holiday files. Nothing secret.
+#[derive(Clone, Copy)]
+pub struct Outside<'a> {
+    /// The value of an environment variable.
+    pub environment: &'a dyn Fn(&str) -> Option<String>,
+    /// The bytes of a file, or why it cannot be read.
+    pub file: &'a dyn Fn(&Path) -> Result<Vec<u8>, String>,
+}
+
+impl std::fmt::Debug for Outside<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Outside")
+    }
 }
 
 /// The path of a key under `path`.
@@ -39,20 +58,21 @@ pub(super) fn join(path: &str, key: &str) -> String {
 }
 
 impl<'a> Collector<'a> {
-    pub(super) fn new(environment: &'a dyn Fn(&str) -> Option<String>, now: Option<Timestamp>) -> Self {
+    pub(super) fn new(outside: Outside<'a>, now: Option<Timestamp>) -> Self {
         Self {
             found: Vec::new(),
             noted: HashSet::new(),
-            environment,
+            outside,
             now,
             keys: HashMap::new(),
             zones: HashMap::new(),
             crons: HashMap::new(),
+            holidays: HashMap::new(),
         }
     }
 
     pub(super) fn environment(&self, name: &str) -> Option<String> {
-        (self.environment)(name)
+        (self.outside.environment)(name)
     }
 
     /// The time from which on templates are tried out, if they are.
@@ -146,14 +166,14 @@ impl<'a> Collector<'a> {
     }
 
     /// The zone of this name.
-    pub(super) fn zone(&mut self, path: &str, field: Option<Field<String>>) -> Option<Zone> {
-        let name = self.take(path, "timezone", field)?;
+    pub(super) fn zone(&mut self, path: &str, key: &str, field: Option<Field<String>>) -> Option<Zone> {
+        let name = self.take(path, key, field)?;
         let zone = self
             .zones
             .entry(name)
             .or_insert_with_key(|name| Zone::parse(name).map_err(|error| error.to_string()))
             .clone();
-        zone.map_err(|message| self.wrong(path, "timezone", message)).ok()
+        zone.map_err(|message| self.wrong(path, key, message)).ok()
     }
 
     /// A cron expression; large files hold the same one many times.
@@ -166,6 +186,23 @@ impl<'a> Collector<'a> {
             }
         };
         cron.map_err(|message| self.wrong(path, key, message)).ok()
+    }
+
+    /// The dates of a holiday file; many entries have the same one.
+    pub(super) fn holidays(&mut self, path: &str, key: &str, file: &str) -> Option<Arc<[Dates]>> {
+        let file = except::path(file).map_err(|message| self.wrong(path, key, message)).ok()?;
+        let read = |file: &PathBuf| {
+            let bytes = (self.outside.file)(file)?;
+            except::holidays(&bytes).map_err(|message| format!("{}: {message}", file.display()))
+        };
+        let dates = self.holidays.entry(file).or_insert_with_key(read).clone();
+        dates.map_err(|message| self.wrong(path, key, message)).ok()
+    }
+
+    /// What all holiday files say that were read.
+    pub(super) fn take_holidays(&mut self) -> Holidays {
+        let read = std::mem::take(&mut self.holidays).into_iter();
+        read.filter_map(|(path, dates)| Some((path, dates.ok()?))).collect()
     }
 
     /// A value that must be there.

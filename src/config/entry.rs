@@ -1,7 +1,7 @@
 //! The entries: `defaults:` and `pipelines:`, merged key by key, with unique names.
 
-use std::cell::LazyCell;
 use std::collections::HashMap;
+use std::iter::successors;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -11,14 +11,14 @@ use super::collect::{Collector, join};
 use super::keys::{Keys, PolicyKeys, keys};
 use super::problem::Found;
 use super::{Entry, Policy, calendar, raw};
-use crate::ids::{
-    EntryName, Factory, FactoryName, FiringId, Nominal, PipelineName, ResourceGroup, SubscriptionId,
-};
+use crate::ids::{EntryName, Factory, FactoryName, Nominal, PipelineName, ResourceGroup, SubscriptionId};
 use crate::retry::RetryPolicy;
 use crate::template::{Parameters, TemplateError, Tried};
 
 /// Data Factory's own limit of parameters of a pipeline (service limits page).
 const MOST_PARAMETERS: usize = 50;
+/// For so many firings of an entry its templates are tried out.
+const TRIED_FIRINGS: usize = 10;
 /// Distinct policies that are kept to be shared.
 const SHARED_POLICIES: usize = 64;
 
@@ -129,7 +129,7 @@ fn entry(
     Some(entry)
 }
 
-/// Renders the templates of an entry as its next firing would, or, with no nominal time left, as one by hand.
+/// Renders the templates of an entry as its next firings would, or, with no nominal time left, as one by hand.
 fn try_out(
     collector: &mut Collector<'_>,
     path: &str,
@@ -139,28 +139,26 @@ fn try_out(
     shared: &mut Shared,
 ) {
     let now = Nominal::at_or_before(now);
-    let next = LazyCell::new(|| entry.calendar.next_after(now).unwrap_or(now));
-    let errors = entry.parameters.try_out(entry.calendar.zone(), &mut shared.tried, || {
-        let firing = FiringId::scheduled(&entry.factory, &entry.name, *next);
-        entry.context(firing, *next, entry.calendar.due_time(&entry.name, *next))
+    let errors = entry.parameters.try_out(&entry.calendar, &mut shared.tried, || {
+        let first = entry.calendar.next_after(now).unwrap_or(now);
+        let coming = successors(Some(first), |last| entry.calendar.next_after(*last));
+        coming.take(TRIED_FIRINGS).map(|nominal| entry.scheduled(nominal))
     });
-    for error in errors {
-        let message = format!("cannot be rendered, for example at {}: {}", *next, error.message);
+    for (nominal, error) in errors {
+        let message = format!("cannot be rendered, for example at {nominal}: {}", error.message);
         wrong_parameter(collector, path, inherited, &error, message);
     }
 }
 
-/// The pipeline's name with everything that an entry's name may not hold replaced.
+/// The name that an entry has of its pipeline.
 fn default_name(collector: &mut Collector<'_>, path: &str, pipeline: &PipelineName) -> Option<EntryName> {
-    let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '-' };
-    let text: String = pipeline.as_str().chars().map(plain).take(63).collect();
-    if !text.bytes().any(|b| b.is_ascii_alphanumeric()) {
+    let name = EntryName::made_of(pipeline.as_str());
+    if name.is_none() {
         let message =
             "no name can be made of the pipeline's; give the entry a `name` of letters, digits, . _ -";
         collector.wrong(path, "pipeline", message);
-        return None;
     }
-    EntryName::new(&text).ok()
+    name
 }
 
 fn factory(

@@ -1,5 +1,6 @@
 //! The keys that `defaults:` and an entry have in common, read one by one.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -7,10 +8,12 @@ use serde_json::{Map, Value};
 use super::collect::{Collector, join};
 use super::problem::Found;
 use super::value::{Moment, duration_within};
-use super::{Missed, OnDeadline, OnUnknown, Overlap, OverlapScope, Policy, RecoverFrom, Recovery, raw};
+use super::{
+    Missed, OnDeadline, OnUnknown, Overlap, OverlapScope, Policy, RecoverFrom, Recovery, except, raw,
+};
 use crate::ids::{FactoryName, ResourceGroup, SubscriptionId};
 use crate::retry::RetryPolicy;
-use crate::schedule::{DstGap, DstOverlap, Zone};
+use crate::schedule::{DstGap, DstOverlap, Except, Zone};
 
 /// The keys that `defaults:` and an entry have in common, as far as they are given.
 #[derive(Debug, Clone, Default)]
@@ -21,6 +24,7 @@ pub(super) struct Keys {
     pub(super) jitter: Option<Duration>,
     pub(super) dst_gap: Option<DstGap>,
     pub(super) dst_overlap: Option<DstOverlap>,
+    pub(super) except: Option<Arc<Except>>,
     pub(super) enabled: Option<bool>,
     pub(super) subscription: Option<SubscriptionId>,
     pub(super) resource_group: Option<ResourceGroup>,
@@ -159,12 +163,13 @@ pub(super) fn defaults(collector: &mut Collector<'_>, mut raw: raw::Entry) -> Ke
 
 pub(super) fn keys(collector: &mut Collector<'_>, path: &str, raw: raw::Entry) -> Keys {
     let keys = Keys {
-        timezone: collector.zone(path, raw.timezone),
+        timezone: collector.zone(path, "timezone", raw.timezone),
         start: collector.read(path, "start", raw.start, |text| Moment::parse(&text)),
         end: collector.read(path, "end", raw.end, |text| Moment::parse(&text)),
         jitter: collector.read(path, "jitter", raw.jitter, |text| duration_within(&text, "0s", "1d")),
         dst_gap: collector.take(path, "dst_gap", raw.dst_gap),
         dst_overlap: collector.take(path, "dst_overlap", raw.dst_overlap),
+        except: except::read(collector, &join(path, "except"), raw.except),
         enabled: collector.take(path, "enabled", raw.enabled),
         subscription: collector
             .read(path, "subscription_id", raw.subscription_id, |text| SubscriptionId::new(&text)),

@@ -6,49 +6,47 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::collect::{Collector, kind};
+use super::collect::{Collector, Outside, kind};
 use super::endpoint::{Endpoint, Service, TRUST_HOST, audience, studio};
 use super::entry::{self, Place};
-use super::keys;
 use super::problem::{Found, Problems};
 use super::value::duration_within;
-use super::{Azure, Credential, Daemon, SecretSource, Settings, TokenEndpoint, raw};
+use super::{Azure, Credential, Daemon, SecretSource, Settings, TokenEndpoint, except, keys, raw};
 use crate::ids::{FactoryName, ResourceGroup, SubscriptionId};
 
 const TENANT_HINT: &str = "it is the directory (tenant) ID of the app registration";
 const CLIENT_HINT: &str = "it is the application (client) ID of the app registration";
 
-type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
-
-/// Reads a schedule file at the time `now`: the templates of each entry must be renderable for its next nominal
-/// time. `environment` is asked for the trusted host only; no secret is opened.
+/// Reads a schedule file at the time `now`: the templates of each entry must be renderable for its next ten nominal
+/// times. The environment is asked for the trusted host only, and the only files are those of holidays; no secret is
+/// opened.
 ///
 /// # Errors
 /// [`Problems`]: everything that is wrong with it.
-pub fn load(
-    text: &[u8],
-    file: &str,
-    environment: Environment<'_>,
-    now: Timestamp,
-) -> Result<Settings, Problems> {
-    read(text, file, environment, Some(now))
+pub fn load(text: &[u8], file: &str, outside: Outside<'_>, now: Timestamp) -> Result<Settings, Problems> {
+    read(text, file, outside, Some(now))
 }
 
 /// Reads a schedule that was accepted before. Its templates are not tried out: what was good when it was
-/// accepted is not refused for what they would say today.
+/// accepted is not refused for what they would say today. Its holidays are those that were kept in the text.
 ///
 /// # Errors
 /// [`Problems`]: everything that is wrong with it.
-pub fn load_accepted(text: &[u8], file: &str, environment: Environment<'_>) -> Result<Settings, Problems> {
-    read(text, file, environment, None)
-}
-
-fn read(
+pub fn load_accepted(
     text: &[u8],
     file: &str,
-    environment: Environment<'_>,
-    now: Option<Timestamp>,
+    environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Settings, Problems> {
+    let text = String::from_utf8_lossy(text);
+    let (text, kept) = except::without_holidays(&text);
+    let of_then = |path: &Path| match kept.get(path) {
+        Some(dates) => Ok(except::as_file(dates)),
+        None => Err("was not kept with this version of the schedule".to_owned()),
+    };
+    read(text.as_bytes(), file, Outside { environment, file: &of_then }, None)
+}
+
+fn read(text: &[u8], file: &str, outside: Outside<'_>, now: Option<Timestamp>) -> Result<Settings, Problems> {
     let text = match readable(text) {
         Ok(text) => text,
         Err(unreadable) => {
@@ -60,7 +58,7 @@ fn read(
         Ok(tree) => tree,
         Err(error) => return Err(Problems::locate(file, text, vec![Found::text(error.at, error.message)])),
     };
-    let mut collector = Collector::new(environment, now);
+    let mut collector = Collector::new(outside, now);
     let settings = settings(&mut collector, tree);
     match settings {
         Some(settings) if collector.count() == 0 => Ok(settings),
@@ -160,7 +158,7 @@ fn settings(collector: &mut Collector<'_>, tree: Value) -> Option<Settings> {
         }
         None => Vec::new(),
     };
-    Some(Settings { azure: azure?, ledger, daemon: daemon?, entries })
+    Some(Settings { azure: azure?, ledger, daemon: daemon?, entries, holidays: collector.take_holidays() })
 }
 
 /// The file of a ledger's address.

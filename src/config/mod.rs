@@ -4,11 +4,13 @@ mod calendar;
 mod collect;
 mod endpoint;
 mod entry;
+mod except;
 mod keys;
 mod load;
 mod position;
 mod problem;
 mod raw;
+mod recurrence;
 mod shown;
 mod value;
 
@@ -28,8 +30,9 @@ use crate::retry::RetryPolicy;
 use crate::schedule::Calendar;
 use crate::template::{Context, Parameters};
 
-pub use collect::kind;
+pub use collect::{Outside, kind};
 pub use endpoint::{Endpoint, TRUST_HOST};
+pub use except::{Dates, Holidays, with_holidays};
 pub use load::{ledger_hint, load, load_accepted};
 pub use problem::{Problem, Problems};
 pub use raw::{schema, value};
@@ -46,6 +49,8 @@ pub struct Settings {
     pub daemon: Daemon,
     /// All entries, disabled ones included, in the order of the file; names are unique.
     pub entries: Vec<Arc<Entry>>,
+    /// What the holiday files say that it names.
+    pub holidays: Holidays,
 }
 
 /// The `azure:` block.
@@ -165,6 +170,19 @@ impl Entry {
             due_time,
             calendar: &self.calendar,
         }
+    }
+
+    /// The same for the scheduled firing of a nominal time.
+    #[must_use]
+    pub fn scheduled(&self, nominal: Nominal) -> Context<'_> {
+        let firing = FiringId::scheduled(&self.factory, &self.name, nominal);
+        self.context(firing, nominal, self.calendar.due_time(&self.name, nominal))
+    }
+
+    /// An instant in the entry's zone, RFC 3339 with the offset.
+    #[must_use]
+    pub fn local(&self, at: Timestamp) -> String {
+        at.display_with_offset(self.calendar.zone().rules().to_offset(at)).to_string()
     }
 
     /// Whether the two entries start the same thing in the same way at the same times, so that

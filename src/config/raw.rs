@@ -338,10 +338,10 @@ pub(super) struct Entry {
     pub(super) name: Option<Field<String>>,
     /// Data Factory's name of the pipeline.
     pub(super) pipeline: Option<Field<String>>,
-    /// A cron expression, or a mapping with `cron`, `every` or `at`, or a list of them.
+    /// A cron expression, or a mapping with `cron`, `every`, `at` or `recurrence`, or a list of them.
     #[schemars(with = "Option<Schedule>")]
     pub(super) schedule: Option<Value>,
-    /// IANA name of the zone in which times are meant. Default: UTC.
+    /// IANA or Windows name of the zone in which times are meant. Default: UTC.
     pub(super) timezone: Option<Field<String>>,
     /// What the pipeline is given; texts may hold templates.
     pub(super) parameters: Option<Field<Map<String, Value>>>,
@@ -373,6 +373,9 @@ pub(super) struct Entry {
     pub(super) dst_gap: Option<Field<crate::schedule::DstGap>>,
     /// A fixed time that the clock repeats: first, second or both. Default: first.
     pub(super) dst_overlap: Option<Field<crate::schedule::DstOverlap>>,
+    /// It does not fire at these times: one item or a list of them.
+    #[schemars(with = "Option<Excepts>")]
+    pub(super) except: Option<Value>,
     /// Attempts and their spacing.
     #[schemars(with = "Option<Retry>")]
     pub(super) retry: Option<Value>,
@@ -404,11 +407,12 @@ pub(super) struct Entry {
 }
 
 impl Section for Entry {
-    const LATER: &'static [&'static str] = &["serialize", "except"];
+    const LATER: &'static [&'static str] = &["serialize"];
     const ELSEWHERE: &'static [(&'static str, &'static str)] = &[
         ("cron", "under `schedule:`"),
         ("every", "under `schedule:`"),
         ("at", "under `schedule:`"),
+        ("recurrence", "under `schedule:`"),
         ("max_attempts", "under `retry:`"),
         ("deadline", "under `retry:`"),
         ("tenant_id", "under `azure:`"),
@@ -440,7 +444,7 @@ pub(super) enum ScheduleItem {
     Rule(Box<Rule>),
 }
 
-/// One rule: `cron`, `every` or `at`, within bounds.
+/// One rule: `cron`, `every`, `at` or `recurrence`, within bounds.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(super) struct Rule {
@@ -455,19 +459,135 @@ pub(super) struct Rule {
     /// One instant or a list of them.
     #[schemars(with = "Option<Times>")]
     pub(super) at: Option<Value>,
+    /// The recurrence of a schedule trigger, in Data Factory's own words.
+    #[schemars(with = "Option<Recurrence>")]
+    pub(super) recurrence: Option<Value>,
     /// The rule's own zone.
     pub(super) timezone: Option<Field<String>>,
     /// Not before this.
     pub(super) start: Option<Field<String>>,
     /// Before this.
     pub(super) end: Option<Field<String>>,
+    /// Not at these times, in its own zone: one item or a list of them.
+    #[schemars(with = "Option<Excepts>")]
+    pub(super) except: Option<Value>,
 }
 
 impl Section for Rule {
-    const LATER: &'static [&'static str] = &["recurrence", "except"];
+    const ELSEWHERE: &'static [(&'static str, &'static str)] = &[
+        ("frequency", "under `recurrence:`"),
+        ("interval", "under `recurrence:`"),
+        ("startTime", "under `recurrence:`"),
+        ("endTime", "under `recurrence:`"),
+        ("timeZone", "under `recurrence:`"),
+    ];
 }
 
-/// One time or several.
+/// What is left out: one item or several.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "describes the two shapes for the JSON Schema; they are read one by one")]
+pub(super) enum Excepts {
+    /// One.
+    One(ExceptItem),
+    /// Several.
+    Several(Vec<ExceptItem>),
+}
+
+/// One item that is left out.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "describes the two shapes for the JSON Schema; they are read one by one")]
+pub(super) enum ExceptItem {
+    /// A date (2026-12-25), a range of dates (2026-12-24..2026-12-26) or a weekday (saturday).
+    Days(String),
+    /// A cron expression or a holiday file.
+    Rule(Box<ExceptRule>),
+}
+
+/// Times that are left out: `cron` or `file`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct ExceptRule {
+    /// The local times that an expression names; with five fields whole minutes.
+    pub(super) cron: Option<Field<String>>,
+    /// The absolute path of a holiday file: a date or a range of dates on each line, comments from # on.
+    pub(super) file: Option<Field<String>>,
+}
+
+impl Section for ExceptRule {}
+
+/// The recurrence of a schedule trigger, in Data Factory's own words.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub(super) struct Recurrence {
+    /// Minute, Hour, Day, Week or Month.
+    pub(super) frequency: Option<Field<String>>,
+    /// So many of them apart, 1 to 1000. Default: 1.
+    pub(super) interval: Option<Field<u16>>,
+    /// From when on they count, and it fires. Default: the `start` of the rule, or of the entry.
+    pub(super) start_time: Option<Field<String>>,
+    /// It does not fire after this.
+    pub(super) end_time: Option<Field<String>>,
+    /// The zone: an IANA or a Windows name. Default: that of the rule, or of the entry.
+    pub(super) time_zone: Option<Field<String>>,
+    /// Which times within each interval.
+    #[schemars(with = "Option<RecurrenceSchedule>")]
+    pub(super) schedule: Option<Value>,
+}
+
+impl Section for Recurrence {}
+
+/// Which times within each interval. A single value may stand in place of a list.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub(super) struct RecurrenceSchedule {
+    /// Minutes of the hour, 0 to 59. Default: the start's, or with a frequency of Minute or Hour no limit.
+    #[schemars(with = "Option<Numbers>")]
+    pub(super) minutes: Option<Value>,
+    /// Hours of the day, 0 to 23. Default: the start's, or with `minutes` every hour.
+    #[schemars(with = "Option<Numbers>")]
+    pub(super) hours: Option<Value>,
+    /// With a frequency of Week: Monday, Tuesday … Default: the start's.
+    #[schemars(with = "Option<Times>")]
+    pub(super) week_days: Option<Value>,
+    /// With a frequency of Month: 1 to 31, or -1 (the last day) to -31. Default: the start's.
+    #[schemars(with = "Option<Numbers>")]
+    pub(super) month_days: Option<Value>,
+    /// With a frequency of Month: weekdays by their occurrence.
+    #[schemars(with = "Option<Vec<Occurrence>>")]
+    pub(super) monthly_occurrences: Option<Value>,
+}
+
+impl Section for RecurrenceSchedule {}
+
+/// A weekday of a month.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct Occurrence {
+    /// Monday, Tuesday …
+    #[schemars(with = "Option<String>")]
+    pub(super) day: Option<Field<Value>>,
+    /// 1 (the first) to 5, or -1 (the last) to -5. Default: each.
+    pub(super) occurrence: Option<Field<i8>>,
+}
+
+impl Section for Occurrence {}
+
+/// One number or several.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "describes the two shapes for the JSON Schema; they are read one by one")]
+pub(super) enum Numbers {
+    /// One.
+    One(i64),
+    /// Several.
+    Several(Vec<i64>),
+}
+
+/// One text or several.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
 #[expect(dead_code, reason = "describes the two shapes for the JSON Schema; they are read one by one")]

@@ -1,5 +1,8 @@
 //! What a schedule file may say, and how it is told that it is wrong.
 
+mod schedule;
+mod template;
+
 use std::time::Duration;
 
 use super::*;
@@ -21,8 +24,13 @@ fn now() -> Timestamp {
     "2026-11-24T04:00:00Z".parse().unwrap()
 }
 
+/// An environment, and no files.
+fn outside<'a>(environment: &'a dyn Fn(&str) -> Option<String>) -> Outside<'a> {
+    Outside { environment, file: &|_| Err("there is no such file".to_owned()) }
+}
+
 fn read(text: &str) -> Result<Settings, Problems> {
-    load(text.as_bytes(), "s.yaml", &|_| None, now())
+    load(text.as_bytes(), "s.yaml", outside(&|_| None), now())
 }
 
 fn with_azure(rest: &str) -> Result<Settings, Problems> {
@@ -195,7 +203,7 @@ fn what_is_no_plain_yaml_gets_a_clear_error() {
     assert!(said("just text\n").contains("must be a mapping"));
     assert!(said("- a\n").contains("must be a mapping"));
     assert!(said("a: [1, 2\n").starts_with("s.yaml:"));
-    let bad = load(b"azure: \xff\xfe\n", "s.yaml", &|_| None, now());
+    let bad = load(b"azure: \xff\xfe\n", "s.yaml", outside(&|_| None), now());
     assert!(problem(bad).starts_with("s.yaml:1:8: the file is not UTF-8"));
 }
 
@@ -350,7 +358,6 @@ fn a_schedule_that_cannot_be_meant_is_refused() {
     assert!(said("{ at: [] }").contains("list is empty"));
     assert!(said("{ at: 'tomorrow' }").contains("is not a time"));
     assert!(said("{ at: '2026-01-01T00:00:00.5Z' }").contains("whole second"));
-    assert!(said("{ recurrence: {} }").contains("does not carry it out yet"));
     assert!(said("[]").contains("list is empty"));
     assert!(said("5").contains("not a number"));
 }
@@ -363,69 +370,6 @@ fn defaults_hold_only_what_entries_can_share() {
     assert!(problems.to_string().contains("`schedule` is each entry's own"));
     let text = "defaults: { parameters: { d: '{{ nope }}' } }\npipelines:\n  - { name: a, pipeline: P, schedule: '@daily' }\n  - { name: b, pipeline: P, schedule: '@daily' }\n";
     assert!(problem(with_azure(text)).starts_with("s.yaml:8:"));
-}
-
-#[test]
-fn a_template_that_no_firing_could_render_is_refused_where_it_stands() {
-    let text = "defaults:
-  parameters: { day: \"{{ pipeline | date('%F') }}\" }
-pipelines:
-  - { name: a, pipeline: P, schedule: '@daily', parameters: { plain: 1 } }
-  - name: b
-    pipeline: P
-    schedule: '@daily'
-    parameters:
-      day: 2026-11-24
-      deep: { list: [1, \"{{ scheduled_time | date('%!') }}\"] }
-      long: \"{{ 'x' * 70000 }}\"
-  - { name: c, pipeline: P, schedule: '@daily', enabled: false, parameters: { at: \"{{ entry | shift(days=1) }}\" } }
-";
-    let problems = with_azure(text).unwrap_err();
-    let lines: Vec<String> =
-        problems.iter().map(|p| format!("{}:{} {} {}", p.line, p.column, p.path, p.message)).collect();
-    let wanted = [
-        (
-            "9:22 defaults.parameters.day cannot be rendered, for example at 2026-11-25T00:00:00Z: ",
-            "'P' is not an",
-        ),
-        ("17:25 pipelines[1].parameters.deep.list[1] cannot be rendered", "directive `!`"),
-        ("18:13 pipelines[1].parameters.long cannot be rendered", ""),
-    ];
-    assert_eq!(lines.len(), wanted.len(), "{lines:#?}");
-    for (line, (place, words)) in lines.iter().zip(wanted) {
-        assert!(line.starts_with(place) && line.contains(words), "{line}\nshould be {place} … {words}");
-    }
-    let text = format!("{AZURE}{text}");
-    assert!(load_accepted(text.as_bytes(), "s.yaml", &|_| None).is_ok(), "it was accepted once");
-}
-
-#[test]
-fn a_template_is_not_refused_for_what_only_the_first_or_the_last_firing_lacks() {
-    let with = |schedule: &str, template: &str| {
-        with_azure(&format!(
-            "pipelines: [{{ name: a, pipeline: P, schedule: {schedule}, parameters: {{ p: \"{template}\" }} }}]\n"
-        ))
-    };
-    let first = "{ cron: '@daily', start: 2027-01-01 }";
-    assert!(with(first, "{{ previous_time | date('%F') }}").is_ok());
-    assert!(with(first, "{{ window_start | date('%F') }}").is_ok());
-    assert!(with(first, "{{ previous_time | date('%!') }}").is_err());
-    let last = "{ at: ['2026-11-01T00:00:00Z', '2026-12-01T00:00:00Z'] }";
-    assert!(with(last, "{{ next_time | date('%F') }}").is_ok());
-    assert!(with("{ at: '2026-11-01T00:00:00Z' }", "{{ scheduled_time | date('%F') }}").is_ok());
-    // With a single nominal time there is never a neighbour.
-    let alone = "{ at: '2026-12-01T00:00:00Z' }";
-    assert!(problem(with(alone, "{{ next_time | date('%F') }}")).contains("cannot be rendered"));
-    assert!(with(alone, "{{ next_time }}").is_ok(), "null is a value");
-}
-
-#[test]
-fn a_template_is_tried_with_the_names_and_the_zone_of_each_entry_that_has_it() {
-    let text = "pipelines:
-  - { name: eu-1, pipeline: P, schedule: '@daily', parameters: { n: \"{{ (entry | split('-'))[1] | int }}\" } }
-  - { name: eu-x, pipeline: P, schedule: '@daily', parameters: { n: \"{{ (entry | split('-'))[1] | int }}\" } }
-";
-    assert!(problem(with_azure(text)).starts_with("s.yaml:10:"));
 }
 
 #[test]
@@ -451,7 +395,7 @@ fn the_trusted_host_comes_from_the_environment_only() {
     let text = format!("{AZURE}  authority: https://login.corp.example\npipelines: []\n");
     assert!(problem(read(&text)).contains("ADF_CRON_TRUST_HOST"));
     let trusting = |name: &str| (name == TRUST_HOST).then(|| "login.corp.example".to_owned());
-    assert!(load(text.as_bytes(), "s.yaml", &trusting, now()).is_ok());
+    assert!(load(text.as_bytes(), "s.yaml", outside(&trusting), now()).is_ok());
 }
 
 #[test]

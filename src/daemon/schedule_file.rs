@@ -13,6 +13,9 @@ use crate::event::{Event, Fields, Level, Name};
 /// Files larger than this are refused before they are read.
 pub const MAX_FILE_BYTES: u64 = 32 * 1024 * 1024;
 
+/// So are holiday files larger than this.
+const MAX_HOLIDAY_BYTES: u64 = 1024 * 1024;
+
 /// The most problems that an event shows: a log is no place for all of a large file's.
 const SHOWN: usize = 20;
 
@@ -98,6 +101,19 @@ pub fn read(path: &Path) -> Result<Vec<u8>, String> {
     Ok(text)
 }
 
+/// Reads a holiday file.
+fn holiday_file(path: &Path) -> Result<Vec<u8>, String> {
+    let shown = path.display();
+    let mut text = Vec::new();
+    let file = std::fs::File::open(path).map_err(|error| format!("{shown}: {error}"))?;
+    let most = MAX_HOLIDAY_BYTES;
+    file.take(most + 1).read_to_end(&mut text).map_err(|error| format!("{shown}: {error}"))?;
+    if text.len() as u64 > most {
+        return Err(format!("{shown}: the file is larger than 1 MiB; it should hold one date a line"));
+    }
+    Ok(text)
+}
+
 /// Reads and validates a schedule file, at the time `now`.
 ///
 /// # Errors
@@ -105,7 +121,12 @@ pub fn read(path: &Path) -> Result<Vec<u8>, String> {
 pub fn load(path: &Path, environment: &Environment, now: Timestamp) -> Result<Loaded, Rejection> {
     let text = read(path).map_err(|message| Rejection::unreadable(path, message))?;
     let look_up = |name: &str| environment(name);
-    of(&text, config::load(&text, &path.display().to_string(), &look_up, now))
+    let outside = config::Outside { environment: &look_up, file: &holiday_file };
+    let read = config::load(&text, &path.display().to_string(), outside, now);
+    let kept = read.as_ref().ok().filter(|settings| !settings.holidays.is_empty()).map(|settings| {
+        config::with_holidays(&String::from_utf8_lossy(&text), &settings.holidays).into_bytes()
+    });
+    of(&kept.unwrap_or(text), read)
 }
 
 /// Validates the text of a schedule that was in force before.

@@ -105,10 +105,10 @@ pub(super) fn rejected(intent: &Intent, attempts: u32, reason: Reason, refusal: 
     Event::new(Level::Error, Name::FiringRejected, message, fields)
 }
 
-pub(super) fn unknown(live: &Live, look_in_ms: u64) -> Event {
+pub(super) fn unknown(live: &Live, look_in_ms: Option<u64>) -> Event {
     let fields = Fields {
         attempt: Some(u64::from(live.attempts)),
-        retry_in_ms: Some(look_in_ms),
+        retry_in_ms: look_in_ms,
         reason: Some(Reason::AnswerLost.as_str().to_owned()),
         ..live.intent.fields()
     };

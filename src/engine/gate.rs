@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::lanes::Key;
 use super::live::{Live, Phase};
+use super::missed::is_late;
 use super::overlap::{Verdict, decide, limit};
 use super::search::aim;
 use super::{Action, Engine, Timer};
@@ -50,6 +51,13 @@ impl Engine {
         }
         if self.is_paused(&intent) {
             return self.skip_planned(&[intent], Reason::Paused, now.wall);
+        }
+        if !queued
+            && is_late(intent.due, &intent.policy, now.wall)
+            && !self.plan.slots.contains_key(&intent.entry)
+        {
+            // Whatever kept it waiting, its entry is gone by now: nobody wants it late.
+            return self.skip_planned(&[intent], Reason::Removed, now.wall);
         }
         if !queued && !self.still_wanted(&intent, now.wall) {
             return self.skip_planned(&[intent], Reason::Missed, now.wall);

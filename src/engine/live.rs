@@ -60,6 +60,8 @@ pub(super) struct Doubt {
     pub(super) looked_at: Duration,
     /// Whether a person wants it sent: one look, and no waiting.
     pub(super) asked: bool,
+    /// Whether a person has looked where the daemon cannot, and says that it started nothing.
+    pub(super) vouched: bool,
     /// Whether it was sent by a clock that was set back before this process began: when that was is not known.
     pub(super) misdated: bool,
 }
@@ -74,6 +76,7 @@ impl Doubt {
             rejection: None,
             looked_at: since,
             asked: false,
+            vouched: false,
             misdated: false,
         }
     }
@@ -234,7 +237,12 @@ impl Live {
     ) -> Attempt {
         Attempt {
             number: self.attempts,
-            sent_at: attempted.sent_at.wall,
+            // By the clock as it is now, if it was set meanwhile.
+            sent_at: attempted
+                .answered_at
+                .wall
+                .checked_sub(attempted.answered_at.boot.saturating_sub(attempted.sent_at.boot))
+                .unwrap_or(attempted.sent_at.wall),
             answered_at: attempted.answered_at.wall,
             outcome,
             refusal: refusal.cloned(),

@@ -39,7 +39,7 @@ impl Engine {
         // The last instant at which the request can have left this host is that of its end.
         let since = attempted.answered_at.boot;
         if live.unknown_since.replace(since).is_none() {
-            self.events.push(announce::unknown(live, milliseconds(FIRST_LOOK)));
+            self.events.push(announce::unknown(live, Some(milliseconds(FIRST_LOOK))));
         }
         live.last_refusal = Some(refusal.clone());
         live.doubt = Some(Doubt::since(since));
@@ -193,7 +193,7 @@ impl Engine {
             Finding::Absent => self.absent(firing, now),
             Finding::Adopt { run, status } => self.adopt(firing, run, &status, now),
             // A person has looked, and wants it sent.
-            Finding::Undecided(..) if self.is_asked(firing) => self.absent(firing, now),
+            Finding::Undecided(..) if self.is_vouched_for(firing) => self.absent(firing, now),
             Finding::Undecided(reason, run) => match self.time_to_settle(firing) {
                 Some(rest) => self.look_in(firing, rest, now),
                 None => self.hold(firing, reason, run, now.wall),
@@ -202,8 +202,8 @@ impl Engine {
     }
 
     /// Whether a person has said that it started nothing, and wants it sent.
-    fn is_asked(&self, firing: FiringId) -> bool {
-        self.live.get(&firing).and_then(|live| live.doubt.as_ref()).is_some_and(|doubt| doubt.asked)
+    fn is_vouched_for(&self, firing: FiringId) -> bool {
+        self.live.get(&firing).and_then(|live| live.doubt.as_ref()).is_some_and(|doubt| doubt.vouched)
     }
 
     /// How long after the last look the firing still has to settle: it may become visible until then.
@@ -251,7 +251,7 @@ impl Engine {
             Duration::from_millis((self.random)() % u64::try_from(LOOK_AGAIN.as_millis()).unwrap_or(1));
         let Some(live) = self.live.get_mut(&firing) else { return };
         let Some(doubt) = &mut live.doubt else { return };
-        if doubt.asked {
+        if doubt.vouched {
             // A person has looked where the daemon cannot.
             live.doubt = None;
             return self.make_ready(firing);

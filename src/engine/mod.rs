@@ -34,7 +34,7 @@ mod steps;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,6 +48,7 @@ use crate::config::{Daemon, Entry};
 use crate::event::Event;
 use crate::ids::{EntryName, FiringId, Nominal, RunId, SubscriptionId};
 use crate::ledger::{Batch, Intent, Mark, Pause, Record, Request};
+use crate::schedule::Calendar;
 
 use lanes::{Key, Lanes};
 use live::{Live, Phase};
@@ -158,6 +159,9 @@ pub struct Engine {
     /// Runs whose owner the ledger does not know yet, with the batch that tells it, if there is one.
     claims: HashMap<RunId, (FiringId, Option<u64>)>,
     searches: Searches,
+    /// Calendars that are over, and since when on the clock that never steps; for as long as a wrong clock may have
+    /// ended them.
+    closed: VecDeque<(Duration, EntryName, Arc<Calendar>)>,
     /// Firings that wait for calls under way before they judge the runs that were found.
     weighing: HashSet<FiringId>,
     /// The runs that are followed to their end.
@@ -220,12 +224,14 @@ impl Engine {
             self.reload(&schedule, now);
         }
         match input {
-            Input::Wake | Input::Heartbeat if !believed => {}
+            // What people ask for is read again with the next heartbeat.
+            Input::Wake | Input::Heartbeat | Input::Asked(_) if !believed => {}
             Input::Reload(schedule) if !believed => self.put_off = Some(schedule),
             Input::Wake => self.wake(now),
             Input::Heartbeat => {
                 self.plan_ahead(now);
                 self.end_what_is_overdue(now);
+                self.forget_reach();
                 self.follow_on(now);
                 self.lanes_on(now);
             }
@@ -366,6 +372,11 @@ impl Engine {
                 let due = live.intent.due;
                 (live.phase, live.started) = (Phase::Armed(due), None);
                 self.timers.insert((due, Timer::Firing(firing)));
+                continue;
+            }
+            if live.is_past_deadline(now.wall) {
+                // It waited while nothing ran, or the host slept.
+                self.give_up(firing, now);
                 continue;
             }
             live.phase = Phase::Sending;

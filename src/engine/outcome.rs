@@ -263,6 +263,7 @@ impl Engine {
         };
         let progress = live.progress(State::Unknown, Some(Reason::AnswerLost), now.wall, Some(attempt));
         self.records.push(Record::Progress(progress));
+        self.events.push(announce::unknown(live, None));
     }
 
     /// Ends a firing that waited past its deadline.

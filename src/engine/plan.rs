@@ -9,12 +9,14 @@ use jiff::Timestamp;
 
 use super::live::{Live, Phase};
 use super::missed::{Lost, Run, add, choose, is_late};
+use super::steps::is_old;
 use super::{Engine, announce};
 use crate::azure::outcome::Refusal;
 use crate::clock::Now;
 use crate::config::Entry;
 use crate::ids::{EntryName, FiringId, Kind, Nominal};
 use crate::ledger::{Body, Intent, Mark, Reason, Record, Skips, State};
+use crate::schedule::Calendar;
 use crate::template::{Parameters, TemplateError};
 
 /// Intents of one transaction; what is left follows when it is durable.
@@ -47,9 +49,7 @@ impl Slot {
 
     /// Whether its calendar names this nominal time: one that an older calendar named cannot be planned again.
     fn names(&self, nominal: Nominal) -> bool {
-        let before = Nominal::from_second(nominal.as_second() - 1);
-        self.begun.is_none_or(|begun| nominal > begun)
-            && before.and_then(|before| self.entry.calendar.next_after(before)) == Some(nominal)
+        self.begun.is_none_or(|begun| nominal > begun) && self.entry.calendar.names(nominal)
     }
 
     fn rescue(&mut self, nominal: Nominal) {
@@ -136,9 +136,15 @@ impl Plan {
         }
     }
 
+    /// The entries' calendars.
+    pub(super) fn calendars(&self) -> impl Iterator<Item = (&EntryName, &Arc<Calendar>)> {
+        self.slots.iter().map(|(name, slot)| (name, &slot.entry.calendar))
+    }
+
     /// Brings the marks that lie after `to` back to it; returns them. The ledger refuses what has its record.
     pub(super) fn return_to(&mut self, to: Nominal) -> Vec<Mark> {
         for slot in self.slots.values_mut() {
+            slot.begun = slot.begun.map(|begun| begun.min(to));
             slot.rescued = slot.rescued.filter(|rescued| *rescued <= to);
         }
         let ahead = self.slots.values().filter(|slot| slot.mark > to);
@@ -256,6 +262,12 @@ impl Engine {
             calendar: Some(Arc::clone(&entry.calendar)),
         };
         self.records.push(Record::Skipped(Box::new(skips)));
+    }
+
+    /// Keeps a calendar that is over for as long as a wrong clock may have ended it.
+    pub(super) fn keep_calendar(&mut self, entry: &Entry, now: Now) {
+        while self.closed.pop_front_if(|(at, ..)| is_old(*at, now.boot)).is_some() {}
+        self.closed.push_back((now.boot, entry.name.clone(), Arc::clone(&entry.calendar)));
     }
 
     /// An entry is gone, or has another calendar: what its old one named up to `until`, and nobody has planned, is

@@ -107,12 +107,12 @@ impl Engine {
             self.skip_planned(&intents, Reason::Removed, now.wall);
         }
         let added = changes.begun.len() - changes.moved;
-        let behind = self.plan.slots.values().filter(|slot| slot.mark < swap);
-        let behind: Vec<_> = behind.map(|slot| (Arc::clone(&slot.entry), slot.mark)).collect();
-        for (entry, mark) in behind {
-            if let Some(why) = changes.ends(&entry.name) {
-                self.close_calendar(&entry, mark, swap, why, now);
-            }
+        let over = self.plan.slots.values().filter_map(|slot| {
+            changes.ends(&slot.entry.name).map(|why| (Arc::clone(&slot.entry), slot.mark, why))
+        });
+        for (entry, mark, why) in over.collect::<Vec<_>>() {
+            self.keep_calendar(&entry, now);
+            self.close_calendar(&entry, mark, swap, why, now);
         }
         self.put_in_force(schedule, changes, now, (added, edited));
         let marks = self.withdraw(&changed);

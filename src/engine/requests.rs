@@ -83,7 +83,7 @@ impl Engine {
         let known = self.known(firing, about)?;
         match known.state {
             State::Held | State::Rejected | State::NotStarted if known.reason != Some(Reason::Template) => {
-                self.reopen(known, now);
+                self.reopen(known, false, now);
                 Ok(firing)
             }
             State::Rejected => Err(format!(
@@ -116,7 +116,7 @@ impl Engine {
         }
         let run = match how {
             Settlement::Retry => {
-                self.reopen(known, now);
+                self.reopen(known, true, now);
                 return Ok(firing);
             }
             Settlement::NotStarted => None,
@@ -158,8 +158,8 @@ impl Engine {
     }
 
     /// Makes a firing that was over one that goes on, once that is durable. One that may have started a run is
-    /// looked for first.
-    fn reopen(&mut self, known: &Known, now: Now) {
+    /// looked for first; `vouched` says that a person has done that, and that it started nothing.
+    fn reopen(&mut self, known: &Known, vouched: bool, now: Now) {
         let firing = known.intent.firing_id;
         self.held.remove(&firing);
         let mut live = Live::new(Arc::clone(&known.intent), Phase::Committing(self.next_batch));
@@ -169,7 +169,7 @@ impl Engine {
         live.started = Some(now.wall);
         if known.ever_unknown || known.state == State::Held {
             live.unknown_since = Some(now.boot);
-            live.doubt = Some(Doubt { asked: true, ..Doubt::since(now.boot) });
+            live.doubt = Some(Doubt { asked: true, vouched, ..Doubt::since(now.boot) });
         }
         self.records.push(Record::Reopened { firing_id: firing, at: now.wall });
         self.events.push(announce::reopened(&known.intent, known.attempts));

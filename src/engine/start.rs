@@ -1,6 +1,6 @@
 //! How the engine begins: from a schedule and what the ledger remembers.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::lanes::Lanes;
@@ -38,6 +38,7 @@ impl Engine {
             pauses: snapshot.pauses.clone(),
             claims: HashMap::new(),
             searches: Searches::default(),
+            closed: VecDeque::new(),
             weighing: HashSet::new(),
             runs: Runs::default(),
             cancelling: BTreeMap::new(),
@@ -100,16 +101,21 @@ impl Engine {
                 && entry.calendar.fingerprint() == *fingerprint
                 && let Some(why) = changes.ends(&entry.name)
             {
+                engine.keep_calendar(entry, now);
                 engine.close_calendar(entry, *mark, swap, why, now);
             }
         }
         engine.put_in_force(schedule, changes, now, counts);
         let planned_until = snapshot.marks.values().map(|(mark, _)| mark.timestamp()).max();
         engine.clocks.doubt_if_far_from(planned_until);
-        // The last daemon planned further ahead than one that begins now: its clock was ahead of this one, and may
-        // have reached what lies ahead of us.
+        // The last daemon ran later than one that begins now, or planned further ahead: its clock was ahead of this
+        // one, and may have reached what lies ahead of us.
         let reach = Self::later(lock_taken.wall, schedule.daemon.horizon);
-        let set_back = planned_until.is_some_and(|until| until > reach);
+        let planned_ahead = planned_until.is_some_and(|until| until > reach);
+        let set_back = planned_ahead || snapshot.reached.is_some_and(|reached| reached > lock_taken.wall);
+        if let Some(reached) = snapshot.reached.filter(|_| set_back) {
+            engine.clocks.goes_after(reached);
+        }
         if set_back {
             engine.return_to(swap);
         }

@@ -4,12 +4,13 @@
 //! Forwards, what came due goes by the late rules. Backwards, marks return to now, and what had not been
 //! sent is planned anew. Waits that count a duration keep their length either way.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::live::Phase;
-use super::{Engine, Timer, announce};
+use super::{Engine, Live, Timer, announce};
 use crate::clock::Now;
 use crate::ids::Nominal;
 use crate::ledger::{Mark, Record};
@@ -23,6 +24,11 @@ const BELIEVED: SignedDuration = SignedDuration::from_mins(10);
 /// clock that was wrong for a while.
 const STEADY: Duration = Duration::from_secs(86_400);
 
+/// Whether what happened at `at` on the clock that never steps is long past.
+pub(super) fn is_old(at: Duration, boot: Duration) -> bool {
+    boot.saturating_sub(at) > STEADY
+}
+
 /// What the engine knows of the clocks.
 #[derive(Debug)]
 pub(super) struct Clocks {
@@ -30,6 +36,8 @@ pub(super) struct Clocks {
     hold: Option<Hold>,
     /// When the last large step was, on the clock that never steps.
     stepped_at: Option<Duration>,
+    /// Up to when something that is not over may have been sent by a clock that was set back since.
+    reached: Option<Timestamp>,
 }
 
 /// Nothing is fired and nothing skipped until the clock has agreed with itself for long enough.
@@ -45,7 +53,12 @@ struct Hold {
 
 impl Clocks {
     pub(super) fn new(now: Now) -> Self {
-        Self { last: now, hold: None, stepped_at: None }
+        Self { last: now, hold: None, stepped_at: None, reached: None }
+    }
+
+    /// The clock was set back since the last daemon ran, up to this time.
+    pub(super) fn goes_after(&mut self, reached: Timestamp) {
+        self.reached = Some(reached);
     }
 
     /// When a hold ends, on the wall clock.
@@ -55,7 +68,7 @@ impl Clocks {
 
     /// Whether the last large step is long past.
     pub(super) fn is_steady(&self, boot: Duration) -> bool {
-        self.stepped_at.is_none_or(|at| boot.saturating_sub(at) > STEADY)
+        self.stepped_at.is_none_or(|at| is_old(at, boot))
     }
 
     /// The clock has left what the last daemon planned far behind: it may be wrong, or nothing ran for long.
@@ -99,6 +112,11 @@ impl Engine {
         let hold_for = self.settings.clock_hold;
         self.events.push(announce::clock_jumped(step, held.then_some(hold_for)));
         self.keep_waits(step);
+        if step.is_negative() {
+            let before = now.wall.checked_sub(step).unwrap_or(Timestamp::MAX);
+            self.clocks.reached = self.clocks.reached.max(Some(before));
+            self.records.push(Record::Reached(self.clocks.reached));
+        }
         if held {
             self.clocks.stepped_at = Some(now.boot);
             self.clocks.hold = Some(Hold {
@@ -122,6 +140,16 @@ impl Engine {
                 *at = moved(*at);
                 timers.push((*at, Timer::Firing(*firing)));
             }
+            let next_at = if let Phase::Backoff(at) = live.phase { Some(at) } else { None };
+            if next_at.is_some() || live.first_sent.is_some() {
+                let (firing_id, first_sent_at) = (*firing, live.first_sent);
+                self.records.push(Record::Moved { firing_id, next_at, first_sent_at });
+            }
+        }
+        for (firing, (_, since)) in &mut self.held {
+            *since = moved(*since);
+            let (firing_id, first_sent_at) = (*firing, Some(*since));
+            self.records.push(Record::Moved { firing_id, next_at: None, first_sent_at });
         }
         self.no_token_until = self.no_token_until.map(moved);
         timers.extend(self.no_token_until.map(|at| (at, Timer::Token)));
@@ -129,6 +157,16 @@ impl Engine {
             timers.push((until, Timer::Bucket(subscription)));
         }
         self.timers.extend(timers);
+    }
+
+    /// Once nothing is open that can have been sent, it does not matter any more by which clock.
+    pub(super) fn forget_reach(&mut self) {
+        let may_have_been_sent =
+            |live: &Live| live.attempts > 0 || live.doubt.is_some() || live.is_under_way();
+        if self.clocks.reached.is_some() && !self.live.values().any(may_have_been_sent) {
+            self.clocks.reached = None;
+            self.records.push(Record::Reached(None));
+        }
     }
 
     /// Acts on a step that is believed. Forwards the gate does what is to be done.
@@ -142,7 +180,7 @@ impl Engine {
             .values()
             .filter(|live| live.can_be_withdrawn() && live.intent.nominal > to)
             .filter(|live| self.plan.names(&live.intent))
-            .map(|live| std::sync::Arc::clone(&live.intent))
+            .map(|live| Arc::clone(&live.intent))
             .collect();
         let marks: Vec<Mark> = self.withdraw(&again);
         self.records.extend(marks.into_iter().map(Record::Marked));
@@ -152,7 +190,18 @@ impl Engine {
     /// Brings the marks back to here: what was left out as missed after it is still to come.
     pub(super) fn return_to(&mut self, to: Nominal) {
         let marks = self.plan.return_to(to);
-        self.records.push(Record::SetBack(to));
+        for pauses in self.pauses.values_mut() {
+            // What a person said by a clock that was ahead holds from now on.
+            pauses.retain(|pause| pause.until.is_none() || pause.from <= to.timestamp());
+            for pause in pauses {
+                pause.from = pause.from.min(to.timestamp());
+                pause.until = pause.until.map(|until| until.min(to.timestamp()));
+            }
+        }
+        let calendars =
+            self.plan.calendars().chain(self.closed.iter().map(|(_, name, calendar)| (name, calendar)));
+        let calendars = calendars.map(|(name, calendar)| (name.clone(), Arc::clone(calendar))).collect();
+        self.records.push(Record::SetBack { to, calendars });
         self.records.extend(marks.into_iter().map(Record::Marked));
     }
 }

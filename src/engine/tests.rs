@@ -24,6 +24,7 @@ mod overlap;
 mod people;
 mod query;
 mod recovery;
+mod set_back;
 
 /// The engine with a clock of its own, and all that it wanted done.
 struct Bench {
@@ -147,7 +148,9 @@ impl Bench {
                 Record::Progress(progress) if progress.reason == Some(Reason::Missed) => {
                     self.known.entry(progress.firing_id).and_modify(|(_, missed)| *missed = true);
                 }
-                Record::SetBack(to) => self.known.retain(|_, (nominal, missed)| !*missed || *nominal <= *to),
+                Record::SetBack { to, .. } => {
+                    self.known.retain(|_, (nominal, missed)| !*missed || *nominal <= *to)
+                }
                 Record::Withdrawn(firing) => {
                     self.known.remove(firing);
                 }

@@ -28,7 +28,7 @@ pub use record::{
     Reason, Record, Recovers, Request, RunProgress, Settlement, State, Written,
 };
 pub use sign::{NextFiring, RejectedSign, SignOfLife, StoppedSign, TokenSign};
-pub use skips::{Skips, skipped};
+pub use skips::{Skips, cut, skipped};
 pub use sqlite::SqliteLedger;
 
 /// Why the ledger could not be used.
@@ -91,6 +91,8 @@ pub struct Snapshot {
     pub schedule: Option<(Arc<str>, Arc<str>)>,
     /// Whether the last daemon stopped with nothing under way.
     pub clean_stop: bool,
+    /// Up to when, by whatever clock it went, the last daemon is known to have run if it did not stop cleanly.
+    pub reached: Option<Timestamp>,
     /// Events whose facts are durable but which may not have been announced.
     pub unannounced: Vec<Event>,
     /// The number that the next batch takes.

@@ -12,7 +12,7 @@ use crate::azure::outcome::Refusal;
 use crate::config::{Policy, RecoverFrom};
 use crate::event::{Event, Fields};
 use crate::ids::{EntryName, Factory, FiringId, Kind, Nominal, PipelineName, RunId};
-use crate::schedule::Fingerprint;
+use crate::schedule::{Calendar, Fingerprint};
 
 /// The durable record of a planned firing. Every attempt sends these bytes to this target;
 /// settling never reads the schedule file.
@@ -342,8 +342,26 @@ pub enum Record {
     Marked(Mark),
     /// An intent that was never sent is taken back.
     Withdrawn(FiringId),
-    /// The clock was set back to here: what was left out as missed after it is still to come.
-    SetBack(Nominal),
+    /// The clock was set back to here: what was left out after it, and never sent, is still to come.
+    SetBack {
+        /// The last nominal time that is past.
+        to: Nominal,
+        /// The calendars that the entries have, and had of late: a row of skips that reaches beyond `to` ends there,
+        /// and is counted again.
+        calendars: Vec<(EntryName, Arc<Calendar>)>,
+    },
+    /// The clock was set: by the new one an open firing goes on, and was first sent, at these times.
+    Moved {
+        /// The firing.
+        firing_id: FiringId,
+        /// When it goes on by itself, if it waits.
+        next_at: Option<Timestamp>,
+        /// When its first attempt was sent, if one was.
+        first_sent_at: Option<Timestamp>,
+    },
+    /// Up to this time something may have been sent by a clock that was set back since; `None` once all of that is
+    /// over.
+    Reached(Option<Timestamp>),
     /// A firing went on. What is over stays as it is, and what may have been sent is not left out.
     Progress(Progress),
     /// The run of an accepted firing went on.

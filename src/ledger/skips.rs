@@ -69,6 +69,29 @@ impl Skips {
     }
 }
 
+/// Where a row of `count` skips from `first` to `last` ends if it reaches no further than `to`, and how many it then
+/// stands for: by the first of the calendars that counts them so. By none, it ends at `to` and stands for `count` at
+/// the most.
+#[must_use]
+pub fn cut<'a>(
+    mut calendars: impl Iterator<Item = &'a Arc<Calendar>>,
+    (first, last, count): (Nominal, Nominal, u64),
+    to: Nominal,
+) -> (Nominal, u64) {
+    let before = Nominal::from_second(first.as_second() - 1).unwrap_or(first);
+    let counts_so = |calendar: &&Arc<Calendar>| {
+        let most = usize::try_from(count).unwrap_or(usize::MAX).saturating_add(1);
+        let mut times = calendar.due_between(before, last).take(most);
+        times.next() == Some(first) && times.count() as u64 + 1 == count && calendar.names(last)
+    };
+    let left = calendars.find(counts_so).and_then(|calendar| {
+        calendar.due_between(before, to).fold(None, |left: Option<(Nominal, u64)>, nominal| {
+            Some((nominal, left.map_or(1, |(_, count)| count + 1)))
+        })
+    });
+    left.unwrap_or((to, count))
+}
+
 /// Tells that so many nominal times from that of `first` to `last` were left out.
 #[must_use]
 pub fn skipped(first: &Intent, reason: Reason, last: Nominal, count: u64) -> Event {

@@ -1,40 +1,42 @@
 //! Cron expressions in civil time: which local dates and times match. The only file that names croner.
 //!
-//! croner reads the expression; its own handling of clock changes is not used, since 4.0.3 loses and
-//! doubles firings of lists (02:00 of `0 2,14 * * *` in Berlin on 2026-03-29 and 2026-10-25). Its pattern
-//! takes several KiB, so what can be said in bit sets is kept as bit sets.
+//! croner reads the expression and says what is wrong with it. Its own search is not used: 4.0.3 loses and
+//! doubles firings of lists around clock changes (02:00 of `0 2,14 * * *` in Berlin on 2026-03-29 and
+//! 2026-10-25), its pattern takes several KiB, and asking it for each day is slow. What it read is kept as
+//! bit sets; the tests compare every day with its answer.
 
 use std::fmt;
 
 use croner::parser::{CronParser, Seconds, Year};
-use jiff::civil::{Date, DateTime, Time};
+use croner::{CronComponent, CronPattern};
+use jiff::civil::{Date, DateTime};
+use jiff::tz::Offset;
 
 use super::ScheduleError;
+use super::days::{Count, Days, OfMonth, OfWeek};
+use super::except::Span;
+use super::times::{ALL_HOURS, ALL_SIXTY, Times, bits, low};
+use super::zone::Pattern;
 
-/// How far ahead a date is looked for: the fifth Monday of February comes every 28 years, and after 40
-/// years around 2100.
-const YEARS: i16 = 50;
+/// How many months ahead a date is looked for, 50 years: the fifth Monday of February comes every 28 years, and
+/// after 40 years around 2100.
+pub(super) const MONTHS: u16 = 50 * 12;
+
+/// croner's marks of a value: it is meant as it stands, the n-th of its weekday, the last, the working day next to it.
+const EVERY: u8 = 1;
+const NTH: [u8; 5] = [1 << 1, 1 << 2, 1 << 3, 1 << 4, 1 << 5];
+const LAST: u8 = 1 << 6;
+const NEAR: u8 = 1 << 7;
 
 /// A cron expression of five fields, or six with seconds first.
 #[derive(Clone)]
 pub struct Cron {
     text: Box<str>,
-    seconds: u64,
-    minutes: u64,
-    hours: u32,
-    months: u16,
+    times: Times,
     days: Days,
+    months: u16,
     wildcard: bool,
-}
-
-/// Which days match.
-#[derive(Clone)]
-enum Days {
-    /// Plain days of the month and of the week, as bits. Where both are restricted either will do, as in
-    /// Vixie's cron.
-    Plain { of_month: u32, of_week: u8, any_of_month: bool, any_of_week: bool },
-    /// `L`, `W` or `#`: croner knows.
-    Special(Box<croner::Cron>),
+    with_seconds: bool,
 }
 
 impl fmt::Debug for Cron {
@@ -57,32 +59,21 @@ impl Cron {
             ScheduleError::Cron(format!("'{text}' is not a cron expression: {why}"))
         })?;
         let pattern = &parsed.pattern;
-        let bits =
-            |values: Vec<u16>| values.into_iter().filter(|v| *v < 64).fold(0_u64, |all, v| all | 1 << v);
-        let special = pattern.days.has_modifiers() || pattern.days_of_week.has_modifiers();
-        let of_week = bits(pattern.days_of_week.values());
         let cron = Self {
-            seconds: bits(pattern.seconds.values()),
-            minutes: bits(pattern.minutes.values()),
-            hours: low(bits(pattern.hours.values())),
-            months: u16::try_from(bits(pattern.months.values()) & 0xffff).unwrap_or(0),
-            wildcard: is_wildcard(text),
-            days: if special {
-                Days::Special(Box::new(parsed))
-            } else {
-                Days::Plain {
-                    of_month: low(bits(pattern.days.values())),
-                    // Sunday is 0 and 7.
-                    of_week: u8::try_from((of_week | of_week >> 7) & 0x7f).unwrap_or(0),
-                    any_of_month: pattern.is_dom_wildcard(),
-                    any_of_week: pattern.is_dow_wildcard(),
-                }
+            times: Times {
+                seconds: bits(pattern.seconds.values()),
+                minutes: bits(pattern.minutes.values()),
+                hours: low(bits(pattern.hours.values())),
             },
+            months: u16::try_from(bits(pattern.months.values()) & 0xffff).unwrap_or(0),
+            days: days(pattern),
+            wildcard: is_wildcard(text),
+            with_seconds: text.split_whitespace().count() == 6,
             text: text.into(),
         };
         match cron.next_date(jiff::civil::date(2000, 1, 1)) {
             Some(_) => Ok(cron),
-            None => Err(ScheduleError::Never(text.to_owned())),
+            None => Err(ScheduleError::Never(format!("'{text}'"))),
         }
     }
 
@@ -92,107 +83,85 @@ impl Cron {
         &self.text
     }
 
-    /// Whether the minute or the hour field begins with `*`, so that the schedule follows real time.
-    #[must_use]
-    pub fn is_wildcard(&self) -> bool {
-        self.wildcard
+    /// How much of the time around a local time it names without a gap, if it names that; the minute, if it says
+    /// nothing of seconds.
+    pub(super) fn span(&self, local: DateTime) -> Option<Span> {
+        let seconds = if self.with_seconds { self.times.seconds } else { ALL_SIXTY };
+        let of_month =
+            self.months & 1 << local.month() != 0 && self.days.within(local.date()) & 1 << local.day() != 0;
+        let named = of_month
+            && self.times.hours & 1 << local.hour() != 0
+            && self.times.minutes & 1 << local.minute() != 0
+            && seconds & 1 << local.second() != 0;
+        let (minute, hour) = (seconds == ALL_SIXTY, self.times.minutes == ALL_SIXTY);
+        named.then_some(match (minute, hour, self.times.hours == ALL_HOURS) {
+            (true, true, true) => Span::Day,
+            (true, true, false) => Span::Hour,
+            (true, false, _) => Span::Minute,
+            (false, ..) => Span::Second,
+        })
     }
 
-    /// The first local time at or after `from` that matches, if any does within fifty years.
-    pub(super) fn next(&self, from: DateTime) -> Option<DateTime> {
-        // A local time with a fraction of a second is already past that second.
-        let from = if from.subsec_nanosecond() == 0 {
-            from
-        } else {
-            from.with()
-                .subsec_nanosecond(0)
-                .build()
-                .ok()?
-                .checked_add(jiff::SignedDuration::from_secs(1))
-                .ok()?
-        };
-        let date = self.next_date(from.date())?;
-        if date > from.date() {
-            return Some(date.to_datetime(self.next_time(Time::midnight())?));
-        }
-        match self.next_time(from.time()) {
-            Some(time) => Some(date.to_datetime(time)),
-            None => {
-                let date = self.next_date(date.tomorrow().ok()?)?;
-                Some(date.to_datetime(self.next_time(Time::midnight())?))
-            }
-        }
-    }
-
+    /// The first date at or after `from` that matches, if any does within fifty years.
     fn next_date(&self, from: Date) -> Option<Date> {
-        let limit = from.year().saturating_add(YEARS);
         let mut date = from;
-        while date.year() <= limit {
-            if self.months & 1 << date.month() == 0 {
-                date = date.last_of_month().tomorrow().ok()?;
-            } else if self.is_day(date) {
-                return Some(date);
-            } else {
-                date = date.tomorrow().ok()?;
+        for _ in 0..=MONTHS {
+            if self.months & 1 << date.month() != 0
+                && let Some(found) = self.days.at_or_after(date)
+            {
+                return Some(found);
             }
+            date = date.last_of_month().tomorrow().ok()?;
         }
         None
     }
+}
 
-    fn is_day(&self, date: Date) -> bool {
-        let weekday = date.weekday().to_sunday_zero_offset();
-        match &self.days {
-            Days::Plain { of_month, of_week, any_of_month, any_of_week } => {
-                let by_month = of_month & 1 << date.day() != 0;
-                let by_week = of_week & 1 << weekday != 0;
-                match (any_of_month, any_of_week) {
-                    (false, false) => by_month || by_week,
-                    (true, false) => by_week,
-                    (_, true) => by_month,
-                }
-            }
-            Days::Special(cron) => {
-                use croner::time::Weekday::{Friday, Monday, Saturday, Sunday, Thursday, Tuesday, Wednesday};
-                let weekday = [Sunday, Monday, Tuesday, Wednesday, Thursday, Friday, Saturday]
-                    [usize::from(weekday.unsigned_abs()) % 7];
-                let (month, day) =
-                    (u32::from(date.month().unsigned_abs()), u32::from(date.day().unsigned_abs()));
-                cron.pattern.day_match(i32::from(date.year()), month, day, weekday).unwrap_or(false)
-            }
+impl Pattern for Cron {
+    fn next(&self, from: DateTime, _: Offset) -> Option<DateTime> {
+        let date = self.next_date(from.date())?;
+        if date == from.date()
+            && let Some(time) = self.times.at_or_after(from.time())
+        {
+            return Some(date.to_datetime(time));
         }
+        let date = if date == from.date() { self.next_date(date.tomorrow().ok()?)? } else { date };
+        Some(date.to_datetime(self.times.first()?))
     }
 
-    /// The first matching time of day at or after `from`.
-    fn next_time(&self, from: Time) -> Option<Time> {
-        let (hour, minute, second) =
-            (from.hour().unsigned_abs(), from.minute().unsigned_abs(), from.second().unsigned_abs());
-        let hours = u64::from(self.hours);
-        let first = |hour: u8, minute: u8, second: u8| {
-            Time::new(hour.cast_signed(), minute.cast_signed(), second.cast_signed(), 0).ok()
-        };
-        let (any_minute, any_second) = (at_least(self.minutes, 0)?, at_least(self.seconds, 0)?);
-        if hours & 1 << hour != 0 {
-            if self.minutes & 1 << minute != 0
-                && let Some(second) = at_least(self.seconds, second)
-            {
-                return first(hour, minute, second);
-            }
-            if let Some(minute) = at_least(self.minutes, minute + 1) {
-                return first(hour, minute, any_second);
-            }
-        }
-        first(at_least(hours, hour + 1)?, any_minute, any_second)
+    fn follows_real_time(&self) -> bool {
+        self.wildcard
     }
 }
 
-/// The lowest bit that is set at or above `from`.
-fn at_least(bits: u64, from: u8) -> Option<u8> {
-    let rest = bits.checked_shr(u32::from(from))?;
-    if rest == 0 { None } else { u8::try_from(rest.trailing_zeros() + u32::from(from)).ok() }
-}
-
-fn low(bits: u64) -> u32 {
-    u32::try_from(bits & u64::from(u32::MAX)).unwrap_or(0)
+/// The days that an expression names. Where both fields are restricted either will do, as in Vixie's cron, or,
+/// with `+` before the weekdays, both must.
+fn days(pattern: &CronPattern) -> Days {
+    let (by_number, by_weekday) = (&pattern.days, &pattern.days_of_week);
+    let marked = |field: &CronComponent, mark| bits(field.get_set_values(mark));
+    // Sunday is 0 and 7.
+    let week = |mark| {
+        let set = marked(by_weekday, mark);
+        u8::try_from((set | set >> 7) & 0x7f).unwrap_or(0)
+    };
+    let last_working = by_number.is_feature_enabled(LAST | NEAR);
+    let last = by_number.is_feature_enabled(LAST) && !last_working;
+    Days {
+        of_month: OfMonth {
+            days: low(marked(by_number, EVERY)),
+            from_end: if last { 1 << 1 } else { 0 },
+            near: low(marked(by_number, NEAR)),
+            last_working,
+        },
+        of_week: OfWeek { every: week(EVERY), nth: NTH.map(week), nth_from_end: [week(LAST), 0, 0, 0, 0] },
+        count: match (pattern.is_dom_wildcard(), pattern.is_dow_wildcard()) {
+            (true, true) => Count::All,
+            (false, true) => Count::OfMonth,
+            (true, false) => Count::OfWeek,
+            (false, false) if pattern.matches_dom_and_dow() => Count::Both,
+            (false, false) => Count::Either,
+        },
+    }
 }
 
 /// Whether the minute or the hour field begins with `*`; `@hourly` does so in its long form.

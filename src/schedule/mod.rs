@@ -15,9 +15,20 @@
 //!   (`dst_overlap`).
 //!
 //! The seconds field of a six-field expression does not matter for this: it is about hours and minutes.
+//!
+//! The other forms follow the same two rules. `every`, and a recurrence of minutes or hours, follow real time. So
+//! does a recurrence of days, weeks or months that gives minutes and no hours, which is each hour; any other one is
+//! a fixed-time schedule, whatever its list of hours. A local time of `at` is a fixed time; one that is given with
+//! its offset is that instant. What a bound (`start`, `end`) or an anchor says in local time is no firing: one
+//! that is skipped is counted from before the change, and one that is repeated means its first occurrence.
 
 mod cron;
+mod days;
 mod every;
+mod except;
+mod recurrence;
+mod times;
+mod windows;
 mod zone;
 
 use std::sync::Arc;
@@ -31,7 +42,13 @@ use crate::ids::{EntryName, Nominal};
 
 pub use cron::Cron;
 pub use every::Every;
+pub use except::Except;
+pub use recurrence::{Frequency, Recurrence, RecurrenceSpec};
 pub use zone::Zone;
+
+/// Times in a row that may be left out one by one; whole minutes, hours and days count once. A calendar that goes on
+/// like that, `every: 2s` without all even seconds, has no further time.
+const MOST_LEFT_OUT: u32 = 1_000_000;
 
 /// Why a schedule cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -39,8 +56,8 @@ pub enum ScheduleError {
     /// The cron expression is not one.
     #[error("{0}")]
     Cron(String),
-    /// The cron expression is one, but names no date that exists.
-    #[error("'{0}' never matches: there is no such date")]
+    /// The cron expression or the recurrence is one, but names no time that exists.
+    #[error("{0} never matches: there is no such date")]
     Never(String),
     /// The period of `every` is not usable.
     #[error("{0}")]
@@ -86,6 +103,8 @@ pub enum Form {
     Cron(Cron),
     /// A fixed period.
     Every(Every),
+    /// The recurrence of a trigger of Data Factory.
+    Recurrence(Box<Recurrence>),
     /// Single instants.
     At(Arc<[Nominal]>),
 }
@@ -101,6 +120,8 @@ pub struct Rule {
     pub start: Option<Timestamp>,
     /// Before this.
     pub end: Option<Timestamp>,
+    /// But not at these times, in its own zone.
+    pub except: Option<Arc<Except>>,
 }
 
 /// What a calendar is made of.
@@ -114,6 +135,8 @@ pub struct CalendarSpec {
     pub start: Option<Timestamp>,
     /// Before this.
     pub end: Option<Timestamp>,
+    /// But not at these times, in `zone`.
+    pub except: Option<Arc<Except>>,
     /// See the module's page.
     pub dst_gap: DstGap,
     /// See the module's page.
@@ -151,20 +174,29 @@ impl Calendar {
             .take_while(move |nominal| *nominal <= until)
     }
 
+    /// Whether it names this nominal time.
+    #[must_use]
+    pub fn names(&self, nominal: Nominal) -> bool {
+        let before = Nominal::from_second(nominal.as_second() - 1);
+        before.and_then(|before| self.next_after(before)) == Some(nominal)
+    }
+
+    /// The nominal times from an instant on, which may lie within a second.
+    pub fn onwards(&self, instant: Timestamp) -> impl Iterator<Item = Nominal> + '_ {
+        let before = Nominal::from_second(Nominal::at_or_after(instant).as_second() - 1);
+        let first = before.and_then(|before| self.next_after(before));
+        std::iter::successors(first, |nominal| self.next_after(*nominal))
+    }
+
     /// The first nominal time after `after`, if there is one in the next fifty years.
     #[must_use]
     pub fn next_after(&self, after: Nominal) -> Option<Nominal> {
-        // A nominal time is a whole second, and a bound may lie between two.
-        let after = match self.spec.start.map(first_second) {
-            Some(start) if start > after.as_second() => Nominal::from_second(start - 1)?,
-            _ => after,
+        let after = self.spec.start.map_or(Some(after), |start| not_before(start, after))?;
+        let union = |after| {
+            let next = self.spec.rules.iter().filter_map(|rule| self.rule_next(rule, after)).min()?;
+            Some(next).filter(|nominal| self.spec.end.is_none_or(|end| nominal.timestamp() < end))
         };
-        self.spec
-            .rules
-            .iter()
-            .filter_map(|rule| self.rule_next(rule, after))
-            .min()
-            .filter(|nominal| self.spec.end.is_none_or(|end| nominal.timestamp() < end))
+        not_except(self.spec.except.as_deref(), &self.spec.zone, after, union)
     }
 
     /// The last nominal time before `before`, if there is one in the fifty years before.
@@ -206,6 +238,12 @@ impl Calendar {
         Fingerprint(self.fingerprint.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
+    /// What it is made of.
+    #[must_use]
+    pub fn spec(&self) -> &CalendarSpec {
+        &self.spec
+    }
+
     /// Whether the other calendar names the same instants.
     #[must_use]
     pub fn same_as(&self, other: &Self) -> bool {
@@ -229,25 +267,50 @@ impl Calendar {
     }
 
     fn rule_next(&self, rule: &Rule, after: Nominal) -> Option<Nominal> {
-        let after = match rule.start.map(first_second) {
-            Some(start) if start > after.as_second() => Nominal::from_second(start - 1)?,
-            _ => after,
-        };
-        let next = match &rule.form {
+        let after = rule.start.map_or(Some(after), |start| not_before(start, after))?;
+        let next = |after| match &rule.form {
             Form::Cron(cron) => {
                 zone::next_after(cron, &rule.zone, self.spec.dst_gap, self.spec.dst_overlap, after)
             }
             Form::Every(every) => every.next_after(after),
+            Form::Recurrence(recurrence) => {
+                let after = not_before(recurrence.start(), after)?;
+                zone::next_after(&**recurrence, &rule.zone, self.spec.dst_gap, self.spec.dst_overlap, after)
+            }
             Form::At(times) => times.get(times.partition_point(|time| *time <= after)).copied(),
         };
-        next.filter(|nominal| rule.end.is_none_or(|end| nominal.timestamp() < end))
+        let within = |after| {
+            next(after).filter(|nominal: &Nominal| rule.end.is_none_or(|end| nominal.timestamp() < end))
+        };
+        not_except(rule.except.as_deref(), &rule.zone, after, within)
     }
 }
 
-/// The first whole second at or after an instant.
-fn first_second(instant: Timestamp) -> i64 {
-    let floor = Nominal::at_or_before(instant).as_second();
-    if Nominal::at_or_before(instant).timestamp() < instant { floor + 1 } else { floor }
+/// The later of `after` and the last second before `start`: a nominal time is a whole second, and a bound may lie
+/// between two.
+fn not_before(start: Timestamp, after: Nominal) -> Option<Nominal> {
+    let before = Nominal::from_second(Nominal::at_or_after(start).as_second() - 1)?;
+    Some(before.max(after))
+}
+
+/// The first of the times after `after` that `next` gives and that is not left out, within fifty years.
+fn not_except(
+    except: Option<&Except>,
+    zone: &Zone,
+    after: Nominal,
+    next: impl Fn(Nominal) -> Option<Nominal>,
+) -> Option<Nominal> {
+    let Some(except) = except else { return next(after) };
+    let limit = after.as_second() + zone::LOOK_AHEAD.as_secs();
+    let mut from = after;
+    for _ in 0..MOST_LEFT_OUT {
+        let found = next(from).filter(|found| found.as_second() <= limit)?;
+        match except.until(found, zone) {
+            None => return Some(found),
+            Some(until) => from = until.max(found),
+        }
+    }
+    None
 }
 
 /// The calendar as text, in a form that no release may change: a changed fingerprint makes every entry
@@ -256,26 +319,31 @@ fn canonical(spec: &CalendarSpec) -> String {
     use std::fmt::Write as _;
     let mut text = String::new();
     let bound = |bound: Option<Timestamp>| bound.map(|at| at.to_string()).unwrap_or_default();
+    // Calendars of before it could be said keep their fingerprint.
+    let except = |except: Option<&Except>| except.map(|except| format!("|{except}")).unwrap_or_default();
     for rule in &spec.rules {
         // Writing to a string cannot fail.
         let _ = match &rule.form {
             Form::Cron(cron) => write!(text, "cron {}", cron.as_str()),
             Form::Every(every) => write!(text, "every {every}"),
+            Form::Recurrence(recurrence) => write!(text, "recurrence {recurrence}"),
             Form::At(times) => {
                 write!(text, "at ").and_then(|()| times.iter().try_for_each(|time| write!(text, "{time} ")))
             }
         };
-        let _ = writeln!(text, "|{}|{}|{}", rule.zone.name(), bound(rule.start), bound(rule.end));
+        let _ = write!(text, "|{}|{}|{}", rule.zone.name(), bound(rule.start), bound(rule.end));
+        let _ = writeln!(text, "{}", except(rule.except.as_deref()));
     }
     let _ = write!(
         text,
-        "{}|{}|{}|{:?}|{:?}|{}",
+        "{}|{}|{}|{:?}|{:?}|{}{}",
         spec.zone.name(),
         bound(spec.start),
         bound(spec.end),
         spec.dst_gap,
         spec.dst_overlap,
-        spec.jitter.as_millis()
+        spec.jitter.as_millis(),
+        except(spec.except.as_deref())
     );
     text
 }

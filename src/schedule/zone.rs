@@ -7,14 +7,15 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
+use jiff::{SignedDuration, Timestamp};
 
-use super::{Cron, DstGap, DstOverlap, ScheduleError};
+use super::{DstGap, DstOverlap, ScheduleError, windows};
 use crate::ids::Nominal;
 
 /// Fifty years.
-const LOOK_AHEAD: jiff::SignedDuration = jiff::SignedDuration::from_hours(50 * 366 * 24);
+pub(super) const LOOK_AHEAD: SignedDuration = SignedDuration::from_hours(50 * 366 * 24);
 
 /// A time zone, with the name by which the user knows it.
 #[derive(Debug, Clone)]
@@ -24,7 +25,8 @@ pub struct Zone {
 }
 
 impl Zone {
-    /// The zone of this IANA name, from the system's database.
+    /// The zone of this IANA name, from the system's database, or the one that Windows knows by this name. Its own
+    /// name is that of IANA either way.
     ///
     /// # Errors
     /// [`ScheduleError::Zone`] when there is none, with what to do about it.
@@ -32,8 +34,9 @@ impl Zone {
         if name.eq_ignore_ascii_case("UTC") {
             return Ok(Self::utc());
         }
-        match TimeZone::get(name) {
-            Ok(rules) => Ok(Self { name: rules.iana_name().unwrap_or(name).into(), rules }),
+        let iana = windows::iana(name.trim()).unwrap_or(name);
+        match TimeZone::get(iana) {
+            Ok(rules) => Ok(Self { name: rules.iana_name().unwrap_or(iana).into(), rules }),
             Err(_) => {
                 let database = jiff::tz::db();
                 let advice = advice(name, database.available().map(|known| known.to_string()));
@@ -48,6 +51,12 @@ impl Zone {
         Self { name: "UTC".into(), rules: TimeZone::UTC }
     }
 
+    /// A zone of one offset, whose clock never changes: what would be without a change.
+    #[must_use]
+    pub fn unchanging(offset: Offset) -> Self {
+        Self { name: offset.to_string().into(), rules: TimeZone::fixed(offset) }
+    }
+
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -59,6 +68,27 @@ impl Zone {
     pub fn rules(&self) -> &TimeZone {
         &self.rules
     }
+
+    /// The instants of one fixed local time: none where the policy skips it, two where it fires at both.
+    #[must_use]
+    pub fn fixed(&self, local: DateTime, gap: DstGap, overlap: DstOverlap) -> Vec<Timestamp> {
+        let at = |offset: Offset| offset.to_timestamp(local).ok();
+        let (first, second) = match self.rules.to_ambiguous_timestamp(local).offset() {
+            AmbiguousOffset::Unambiguous { offset } => (at(offset), None),
+            AmbiguousOffset::Fold { before, after } => match overlap {
+                DstOverlap::First => (at(before), None),
+                DstOverlap::Second => (None, at(after)),
+                DstOverlap::Both => (at(before), at(after)),
+            },
+            // By the offset from after the change the time lies before it.
+            AmbiguousOffset::Gap { after, .. } if gap == DstGap::RunAfter => {
+                let change = at(after).and_then(|before| self.rules.following(before).next());
+                (change.map(|change| change.timestamp()), None)
+            }
+            AmbiguousOffset::Gap { .. } => (None, None),
+        };
+        [first, second].into_iter().flatten().collect()
+    }
 }
 
 /// What to do about a name that is not one of the known ones.
@@ -68,12 +98,11 @@ fn advice(name: &str, known: impl Iterator<Item = String>) -> String {
     if known.peek().is_none() {
         return ": this system has no time zone database; install tzdata".to_owned();
     }
-    if wanted.ends_with("standard time") || wanted.ends_with("daylight time") {
-        return ": Windows names are not read yet (a later release will); write the IANA name, for example \
-                Europe/Berlin"
-            .to_owned();
+    if wanted.ends_with("daylight time") {
+        return "; Windows names its zones by their standard time, all year".to_owned();
     }
     known
+        .chain(windows::names().map(str::to_owned))
         .map(|known| (strsim::jaro_winkler(&wanted, &known.to_lowercase()), known))
         .filter(|(likeness, _)| *likeness > 0.8)
         .max_by(|a, b| a.0.total_cmp(&b.0))
@@ -81,9 +110,18 @@ fn advice(name: &str, known: impl Iterator<Item = String>) -> String {
         .unwrap_or_default()
 }
 
-/// The first instant after `after` at which the expression fires in this zone.
+/// Local times that match.
+pub(super) trait Pattern {
+    /// The first that matches at or after a whole second, where `offset` holds. It may give up after fifty years.
+    fn next(&self, from: DateTime, offset: Offset) -> Option<DateTime>;
+
+    /// Whether each instant whose local time matches is one of its times, or each local time once.
+    fn follows_real_time(&self) -> bool;
+}
+
+/// The first instant after `after` at which the pattern fires in this zone.
 pub(super) fn next_after(
-    cron: &Cron,
+    pattern: &impl Pattern,
     zone: &Zone,
     gap: DstGap,
     overlap: DstOverlap,
@@ -98,15 +136,15 @@ pub(super) fn next_after(
     while from <= limit {
         let offset = zone.to_offset(stretch);
         let end = zone.following(stretch).next().map(|transition| transition.timestamp());
-        let kept = next_in_stretch(cron, zone, overlap, from, end, offset);
+        let kept = next_in_stretch(pattern, zone, overlap, from, end, offset);
         if let Some(found) = kept {
             return Some(Nominal::at_or_before(found));
         }
         // Nothing more before the next change of the clock, or, without one, nothing at all.
         let change = end?;
-        if !cron.is_wildcard()
+        if !pattern.follows_real_time()
             && gap == DstGap::RunAfter
-            && gap_holds_match(cron, offset, zone.to_offset(change), change)
+            && gap_holds_match(pattern, offset, zone.to_offset(change), change)
         {
             return Some(Nominal::at_or_before(change));
         }
@@ -118,7 +156,7 @@ pub(super) fn next_after(
 
 /// The first match in `[from, end)`, where `offset` holds, that the overlap policy keeps.
 fn next_in_stretch(
-    cron: &Cron,
+    pattern: &impl Pattern,
     zone: &TimeZone,
     overlap: DstOverlap,
     from: Timestamp,
@@ -127,12 +165,12 @@ fn next_in_stretch(
 ) -> Option<Timestamp> {
     let mut local = offset.to_datetime(from);
     loop {
-        let candidate = cron.next(local)?;
+        let candidate = pattern.next(local, offset)?;
         let instant = offset.to_timestamp(candidate).ok()?;
         if end.is_some_and(|end| instant >= end) {
             return None;
         }
-        let keep = cron.is_wildcard()
+        let keep = pattern.follows_real_time()
             || match zone.to_ambiguous_timestamp(candidate).offset() {
                 AmbiguousOffset::Fold { before, after } => match overlap {
                     DstOverlap::Both => true,
@@ -144,14 +182,14 @@ fn next_in_stretch(
         if keep {
             return Some(instant);
         }
-        local = candidate.checked_add(jiff::SignedDuration::from_secs(1)).ok()?;
+        local = candidate.checked_add(SignedDuration::from_secs(1)).ok()?;
     }
 }
 
 /// Whether the local times that a change of the clock skips hold a match.
-fn gap_holds_match(cron: &Cron, before: Offset, after: Offset, change: Timestamp) -> bool {
+fn gap_holds_match(pattern: &impl Pattern, before: Offset, after: Offset, change: Timestamp) -> bool {
     let (first, end) = (before.to_datetime(change), after.to_datetime(change));
-    first < end && cron.next(first).is_some_and(|candidate| candidate < end)
+    first < end && pattern.next(first, before).is_some_and(|candidate| candidate < end)
 }
 
 #[cfg(test)]
@@ -159,13 +197,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_windows_name_of_a_zone_is_told_from_a_misspelt_one() {
+    fn a_windows_name_is_the_zone_that_it_means() {
+        let name = |name: &str| Zone::parse(name).unwrap().name().to_owned();
+        assert_eq!(name("W. Europe Standard Time"), "Europe/Berlin");
+        assert_eq!(name("india standard time"), "Asia/Kolkata");
+        assert_eq!(name("UTC"), "UTC");
+        assert_eq!(name("Dateline Standard Time"), "Etc/GMT+12");
+    }
+
+    #[test]
+    fn a_name_that_is_none_is_told_what_may_be_meant() {
         let said = |name: &str| Zone::parse(name).unwrap_err().to_string();
-        for windows in ["W. Europe Standard Time", "eastern daylight time", "E. Australia Standard Time"] {
-            let said = said(windows);
-            assert!(said.starts_with(&format!("unknown time zone '{windows}': Windows names")), "{said}");
-            assert!(said.contains("write the IANA name"), "{said}");
-        }
+        assert_eq!(
+            said("W. Europa Standard Time"),
+            "unknown time zone 'W. Europa Standard Time'; did you mean 'W. Europe Standard Time'?"
+        );
+        assert!(said("Eastern Daylight Time").contains("by their standard time"));
         assert_eq!(said("Europe/Berln"), "unknown time zone 'Europe/Berln'; did you mean 'Europe/Berlin'?");
         assert_eq!(said("Mars/Olympus"), "unknown time zone 'Mars/Olympus'");
     }

@@ -20,7 +20,18 @@ fn the_complete_example_shows_every_key() {
     let text = std::fs::read_to_string(example("complete.yaml")).unwrap();
     let schema = adf_cron::config::schema();
     let defs = schema["$defs"].as_object().unwrap();
-    let sections = ["Azure", "Source", "Daemon", "Entry", "Rule", "Retry"];
+    let sections = [
+        "Azure",
+        "Source",
+        "Daemon",
+        "Entry",
+        "Rule",
+        "Recurrence",
+        "RecurrenceSchedule",
+        "Occurrence",
+        "ExceptRule",
+        "Retry",
+    ];
     let known = sections.iter().flat_map(|name| defs[*name]["properties"].as_object().unwrap().keys());
     for key in known {
         assert!(text.contains(&format!("{key}:")), "{key} is not shown");

@@ -9,13 +9,17 @@
 mod answers;
 mod audit;
 mod bad_input;
+mod calendar;
 mod certificate;
 mod chance;
 mod check_live;
 mod commands;
+mod diff;
 mod disk;
 mod examples;
+mod explain;
 mod faults;
+mod import;
 mod kills;
 mod main_job;
 mod manifest;

@@ -1,6 +1,6 @@
 //! What a pipeline is given.
 
-use crate::process::{LIMIT, Place};
+use crate::process::{LIMIT, Place, errors};
 
 #[test]
 fn parameters_keep_their_types_and_templates_are_rendered() {
@@ -54,6 +54,136 @@ fn parameters_keep_their_types_and_templates_are_rendered() {
     assert_eq!(given["who"], "typed of Typed");
     assert_eq!(given["id"], created["firing_id"]);
     assert_eq!(run.request_id.as_deref(), created["firing_id"].as_str());
+}
+
+/// What the stand-in receives for this template when the entry, in Berlin's zone, is fired for this time.
+fn received(template: &str, scheduled: &str) -> serde_json::Value {
+    let place = Place::new();
+    let quoted = serde_json::to_string(template).unwrap();
+    place.write(&format!(
+        "pipelines:\n  - {{ name: a, pipeline: P, timezone: Europe/Berlin, schedule: '30 2 * * *', parameters: {{ p: {quoted} }} }}\n"
+    ));
+    let fired = place.run(&["fire", "a", "--scheduled-time", scheduled]);
+    assert_eq!(fired.status.code(), Some(0), "{}", errors(&fired));
+    place.sim.runs()[0].parameters["p"].clone()
+}
+
+#[test]
+fn the_filter_date_writes_a_time_by_strftime_in_the_entrys_zone_or_a_named_one() {
+    let at = "2026-11-22T23:30:00Z";
+    assert_eq!(received("{{ scheduled_time | date('%Y-%m-%d %H:%M %A') }}", at), "2026-11-23 00:30 Monday");
+    assert_eq!(received("{{ scheduled_time | date('%Y/%m/%d', 'UTC') }}", at), "2026/11/22");
+    assert_eq!(received("day {{ scheduled_time | date('%j') }}", at), "day 327");
+    assert_eq!(received("{{ scheduled_time | date('%s') | int }}", at), 1_795_390_200);
+}
+
+#[test]
+fn the_filter_zone_writes_a_time_with_the_offset_of_a_zone() {
+    let at = "2026-07-01T01:30:00Z";
+    assert_eq!(received("{{ scheduled_time | zone('America/New_York') }}", at), "2026-06-30T21:30:00-04:00");
+    assert_eq!(received("{{ scheduled_time | zone('Asia/Kolkata') }}", at), "2026-07-01T07:00:00+05:30");
+}
+
+#[test]
+fn the_filter_shift_moves_by_the_calendar_of_the_entrys_zone() {
+    let at = "2026-03-31T10:00:00Z";
+    // The 31st of February is its 28th, and noon stays noon across the change of the clock.
+    assert_eq!(received("{{ scheduled_time | shift(months=-1) }}", at), "2026-02-28T11:00:00Z");
+    assert_eq!(
+        received("{{ scheduled_time | shift(days=-3) | zone('Europe/Berlin') }}", at),
+        "2026-03-28T12:00:00+01:00"
+    );
+    assert_eq!(received("{{ scheduled_time | shift(hours=-72) }}", at), "2026-03-28T10:00:00Z");
+    assert_eq!(
+        received("{{ scheduled_time | shift(years=1, quarters=-1, weeks=1) | date('%F') }}", at),
+        "2027-01-07"
+    );
+    assert_eq!(received("{{ scheduled_time | shift(days=-3, zone='UTC') }}", at), "2026-03-28T10:00:00Z");
+}
+
+#[test]
+fn the_filter_start_of_names_the_first_second_of_the_stretch() {
+    // In Berlin it is 00:30 on Wednesday, the first of April.
+    let at = "2026-03-31T22:30:00Z";
+    for (unit, start) in [
+        ("hour", "2026-04-01T00:00:00+02:00"),
+        ("day", "2026-04-01T00:00:00+02:00"),
+        ("week", "2026-03-30T00:00:00+02:00"),
+        ("month", "2026-04-01T00:00:00+02:00"),
+        ("quarter", "2026-04-01T00:00:00+02:00"),
+        ("year", "2026-01-01T00:00:00+01:00"),
+    ] {
+        let template = format!("{{{{ scheduled_time | start_of('{unit}') | zone('Europe/Berlin') }}}}");
+        assert_eq!(received(&template, at), start, "{unit}");
+    }
+    assert_eq!(received("{{ scheduled_time | start_of('quarter', 'UTC') }}", at), "2026-01-01T00:00:00Z");
+}
+
+#[test]
+fn the_filter_end_of_names_the_last_second_of_the_stretch() {
+    let at = "2026-02-10T10:30:00Z";
+    for (unit, end) in [
+        ("hour", "2026-02-10T11:59:59+01:00"),
+        ("day", "2026-02-10T23:59:59+01:00"),
+        ("week", "2026-02-15T23:59:59+01:00"),
+        ("month", "2026-02-28T23:59:59+01:00"),
+        ("quarter", "2026-03-31T23:59:59+02:00"),
+        ("year", "2026-12-31T23:59:59+01:00"),
+    ] {
+        let template = format!("{{{{ scheduled_time | end_of('{unit}') | zone('Europe/Berlin') }}}}");
+        assert_eq!(received(&template, at), end, "{unit}");
+    }
+    assert_eq!(received("{{ scheduled_time | end_of('month', 'UTC') }}", at), "2026-02-28T23:59:59Z");
+}
+
+#[test]
+fn a_window_reaches_from_the_nominal_time_before_to_this_one() {
+    let window = "{{ window_start }} {{ window_end }}";
+    // The night of the change of the clock is an hour shorter.
+    assert_eq!(received(window, "2026-03-30T00:30:00Z"), "2026-03-29T01:00:00Z 2026-03-30T00:30:00Z");
+    assert_eq!(
+        received("{{ previous_time }} {{ next_time }}", "2026-01-02T01:30:00Z"),
+        "2026-01-01T01:30:00Z 2026-01-03T01:30:00Z"
+    );
+}
+
+#[test]
+fn the_windows_of_a_fixed_period_lie_side_by_side() {
+    let place = Place::new();
+    place.write(
+        "pipelines:
+  - { name: a, pipeline: P, schedule: { every: 1s }, parameters: { from: \"{{ window_start }}\", to: \"{{ window_end }}\" } }
+",
+    );
+    let daemon = place.daemon();
+    place.sim.wait_until(LIMIT, "four runs", |seen| (seen.runs.len() >= 4).then_some(()));
+    daemon.stop();
+    let mut windows: Vec<(String, String)> = place
+        .sim
+        .runs()
+        .iter()
+        .map(|run| {
+            let text = |name: &str| run.parameters[name].as_str().unwrap().to_owned();
+            (text("from"), text("to"))
+        })
+        .collect();
+    windows.sort();
+    assert!(windows.windows(2).all(|pair| pair[0].1 == pair[1].0), "{windows:?}");
+}
+
+#[test]
+fn check_finds_a_template_that_fails_only_in_some_of_the_next_firings() {
+    let place = Place::new();
+    place.write(
+        "pipelines:
+  - { name: a, pipeline: P, schedule: '0 0 * * *', parameters: { p: \"{{ 100 // (7 - (scheduled_time | date('%u') | int)) }}\" } }
+",
+    );
+    let check = place.run(&["check"]);
+    assert_eq!(check.status.code(), Some(78));
+    let said = errors(&check);
+    assert!(said.contains("key path: pipelines[0].parameters.p"), "{said}");
+    assert!(said.contains("cannot be rendered, for example at "), "{said}");
 }
 
 #[test]

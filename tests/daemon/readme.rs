@@ -55,12 +55,26 @@ fn the_error_that_it_shows_is_what_check_says() {
 #[test]
 fn the_json_that_it_shows_is_what_the_commands_write() {
     let shown: Vec<Value> = blocks("json").iter().map(|text| serde_json::from_str(text).unwrap()).collect();
-    let [next, history, status, audit, event] = shown.as_slice() else { panic!("five examples") };
+    let [next, explain, diff, history, status, audit, .., event] = shown.as_slice() else {
+        panic!("all examples")
+    };
     let place = Place::new();
     place.write_raw(&blocks("yaml")[0]);
     let from = ["next", "nightly-sales", "-n", "1", "--from", "2026-11-24T12:00:00Z", "--format", "json"];
     assert_eq!(place.json(&from), *next);
-    // Of the other two the names and types of the fields.
+    let from = ["explain", "nightly-sales", "--from", "2026-11-24T12:00:00Z"];
+    assert_eq!(place.json(&[&from[..], &["-n", "0", "--format", "json"]].concat()), *explain);
+    assert_eq!(results(&place.run(&[&from[..], &["-n", "2"]].concat())), blocks("text")[1]);
+    let week = results(&place.run(&["next", "nightly-sales", "month-end", "--week", "--from", "2026-11-30"]));
+    assert!(week.starts_with(&blocks("text")[2]), "{week}");
+    let edited = blocks("yaml")[0].replace("30 2", "15 3");
+    let kept = edited.split("  - name: ").filter(|entry| !entry.starts_with("month-end"));
+    std::fs::write(place.path("new.yaml"), kept.collect::<Vec<_>>().join("  - name: ")).unwrap();
+    let [old, new] = [place.schedule(), place.path("new.yaml")].map(|path| path.display().to_string());
+    let differ = ["diff", &old, &new, "-n", "1", "--from", "2026-11-24T12:00:00Z"];
+    assert_eq!(results(&place.run(&differ)), blocks("text")[3]);
+    assert_eq!(place.report(&differ).1, *diff);
+    // Of the others the names and types of the fields.
     place.write("pipelines:\n  - { name: a, pipeline: P, schedule: { every: 1s } }\n");
     let daemon = place.daemon();
     let created = daemon.wait_for("run.created", |_| true);
@@ -84,6 +98,21 @@ fn the_json_that_it_shows_is_what_the_commands_write() {
             assert_eq!(kind(value), kind(&example[key]), "{key}");
         }
     }
+}
+
+#[test]
+fn the_trigger_that_it_shows_is_imported_as_it_shows() {
+    let trigger = blocks("json").into_iter().find(|text| text.contains("ScheduleTrigger")).unwrap();
+    let place = Place::new();
+    std::fs::write(place.path("trigger.json"), trigger).unwrap();
+    let imported = place.command(&["import", "trigger.json"]).current_dir(place.path("")).output().unwrap();
+    assert_eq!(imported.status.code(), Some(0), "{}", errors(&imported));
+    let shown = blocks("text").into_iter().find(|text| text.starts_with("pipelines:")).unwrap();
+    // How many firings there are in two years depends on today.
+    let steady = |text: &str| -> Vec<String> {
+        text.lines().filter(|line| !line.starts_with("  # proved: ")).map(str::to_owned).collect()
+    };
+    assert_eq!(steady(&results(&imported)), steady(&shown));
 }
 
 #[test]
@@ -121,6 +150,35 @@ fn it_lists_every_command_with_options_that_there_are() {
         .map(str::to_owned)
         .collect();
     assert_eq!(listed, known);
+}
+
+#[test]
+fn its_table_of_templates_is_what_a_pipeline_is_given() {
+    let rows: Vec<(String, String)> =
+        table("in the firing of 2026-03-31 02:30, Europe/Berlin, `30 2 * * *` | becomes")
+            .iter()
+            // A filter's bar is one of the table, too.
+            .map(|row| row.join(" | "))
+            .map(|row| (words(&row)[0].clone(), words(&row)[1].clone()))
+            .collect();
+    assert!(rows.len() > 10, "{rows:?}");
+    let parameters: String = rows
+        .iter()
+        .enumerate()
+        .map(|(at, (template, _))| format!("      p{at}: {}\n", serde_json::to_string(template).unwrap()))
+        .collect();
+    let place = Place::new();
+    place.write(&format!(
+        "pipelines:\n  - name: a\n    pipeline: P\n    timezone: Europe/Berlin\n    schedule: '30 2 * * *'\n    parameters:\n{parameters}"
+    ));
+    let fired = place.run(&["fire", "a", "--scheduled-time", "2026-03-31 02:30"]);
+    assert_eq!(fired.status.code(), Some(0), "{}", errors(&fired));
+    let given = &place.sim.runs()[0].parameters;
+    for (at, (template, becomes)) in rows.iter().enumerate() {
+        let value = &given[format!("p{at}")];
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        assert_eq!(text, *becomes, "{template}");
+    }
 }
 
 #[test]

@@ -163,6 +163,7 @@ pub(crate) fn same_snapshots(there: &Snapshot, here: &Snapshot) {
     assert_eq!(there.learned, here.learned, "the ledgers have learned differently");
     assert_eq!(there.schedule, here.schedule, "the ledgers know different schedules");
     assert_eq!(there.clean_stop, here.clean_stop, "the ledgers know different stops");
+    assert_eq!(there.reached, here.reached, "the ledgers know different ends");
     assert_eq!(there.unannounced, here.unannounced, "the ledgers have different news");
     assert_eq!(there.next_batch, here.next_batch, "the ledgers count batches differently");
 }

@@ -72,6 +72,8 @@ pub(crate) struct Checker {
     last: Option<Now>,
     versions: HashMap<Arc<str>, Schedule>,
     in_force: Option<Arc<str>>,
+    /// Where the clock was set back to.
+    set_back_to: HashSet<Nominal>,
     stretches: HashMap<EntryName, Vec<Stretch>>,
     sent: HashSet<FiringId>,
     /// The firings that took runs, from the moment at which the engine says so.
@@ -94,6 +96,7 @@ impl Checker {
             last: None,
             versions: HashMap::new(),
             in_force: None,
+            set_back_to: HashSet::new(),
             stretches: HashMap::new(),
             sent: HashSet::new(),
             taken: HashMap::new(),
@@ -274,7 +277,7 @@ impl Checker {
                         self.changed_at.insert(progress.firing_id, now);
                     }
                     Record::Loaded(loaded) => self.loaded(loaded),
-                    Record::SetBack(to) => self.set_back(*to),
+                    Record::SetBack { to, .. } => self.set_back(*to),
                     _ => {}
                 }
             }
@@ -342,6 +345,7 @@ impl Checker {
 
     /// Of what lies after `to` nothing needs a record any more; the schedule in force holds from there on.
     fn set_back(&mut self, to: Nominal) {
+        self.set_back_to.insert(to);
         for stretch in self.stretches.values_mut().flatten() {
             match stretch.until {
                 None => stretch.from = stretch.from.min(to),
@@ -356,7 +360,7 @@ impl Checker {
         self.owners(ledger);
         self.wishes(ledger);
         match self.covered(ledger) {
-            Ok(covered) => self.complete(&covered, ledger),
+            Ok(covered) => self.complete(&covered),
             Err(wrong) => self.fail(wrong),
         }
         if let Some(unsaid) = self.unsaid.values().min() {
@@ -481,18 +485,15 @@ impl Checker {
     fn stands_for(&self, row: &Row) -> Option<Vec<Nominal>> {
         let before = Nominal::from_second(row.intent.nominal.as_second() - 1).unwrap();
         let times: Vec<Nominal> = self.entry(&row.intent)?.calendar.due_between(before, row.last).collect();
-        (times.first() == Some(&row.intent.nominal) && times.len() as u64 == row.skipped.max(1))
-            .then_some(times)
+        // One that a clock cut short which was set back after a restart has only an upper bound: its calendar was gone.
+        let (count, counted) = (times.len() as u64, row.skipped.max(1));
+        let counts = count == counted || (count < counted && self.set_back_to.contains(&row.last));
+        (times.first() == Some(&row.intent.nominal) && counts).then_some(times)
     }
 
     /// Every nominal time at which a schedule was in force has a record.
-    fn complete(&mut self, covered: &HashMap<EntryName, HashSet<i64>>, ledger: &MemoryLedger) {
+    fn complete(&mut self, covered: &HashMap<EntryName, HashSet<i64>>) {
         let nothing = HashSet::new();
-        // A row guards all that lies within it, also what another calendar names there after the clock was set back.
-        let within = |name: &EntryName, time: &Nominal| {
-            let rows = ledger.rows.values().filter(|row| row.skipped > 1 && row.intent.entry == *name);
-            rows.clone().any(|row| (row.intent.nominal..=row.last).contains(time))
-        };
         let mut missing = Vec::new();
         for (name, stretches) in &self.stretches {
             let covered = covered.get(name).unwrap_or(&nothing);
@@ -504,7 +505,7 @@ impl Checker {
                 let times = stretch.entry.calendar.due_between(stretch.from, until);
                 missing.extend(
                     times
-                        .filter(|time| !covered.contains(&time.as_second()) && !within(name, time))
+                        .filter(|time| !covered.contains(&time.as_second()))
                         .map(|time| format!("{name} at {time} has no record")),
                 );
             }

@@ -156,12 +156,13 @@ fn planned(intent: &Intent) -> Record {
 /// The calendar of all that is left out here.
 fn half_hourly() -> Arc<Calendar> {
     let every = Every::new(Duration::from_secs(1_800), Duration::ZERO, None).unwrap();
-    let rule = Rule { form: Form::Every(every), zone: Zone::utc(), start: None, end: None };
+    let rule = Rule { form: Form::Every(every), zone: Zone::utc(), start: None, end: None, except: None };
     Arc::new(Calendar::new(CalendarSpec {
         rules: vec![rule],
         zone: Zone::utc(),
         start: None,
         end: None,
+        except: None,
         dst_gap: DstGap::default(),
         dst_overlap: DstOverlap::default(),
         jitter: Duration::ZERO,
@@ -336,15 +337,24 @@ async fn what_was_removed_gives_way_when_its_entry_comes_back(mut ledger: impl K
 async fn a_clock_that_is_set_back_brings_back_what_was_missed_after_it(mut ledger: impl Kept) {
     let sent = intent("a", "12:30:00");
     let records = vec![
-        skips("a", "10:00:00", "11:00:00", 2, Reason::Missed),
+        skips("a", "09:30:00", "11:00:00", 4, Reason::Missed),
         skips("a", "12:00:00", "12:10:00", 2, Reason::Missed),
         planned(&sent),
         Record::Progress(attempted(&sent, State::Accepted, 1, "accepted")),
-        Record::SetBack(Nominal::at_or_before(at("10:30:00"))),
+        Record::SetBack {
+            to: Nominal::at_or_before(at("10:15:00")),
+            calendars: vec![(entry("a"), half_hourly())],
+        },
     ];
     write(&mut ledger, records).await;
     assert!(write(&mut ledger, vec![planned(&intent("a", "12:00:00"))]).await.is_empty());
-    assert_eq!(write(&mut ledger, vec![planned(&intent("a", "10:30:00"))]).await.len(), 1);
+    assert_eq!(
+        write(&mut ledger, vec![planned(&intent("a", "10:00:00"))]).await.len(),
+        1,
+        "it stays left out"
+    );
+    let again = vec![planned(&intent("a", "10:30:00")), planned(&intent("a", "11:00:00"))];
+    assert!(write(&mut ledger, again).await.is_empty(), "the row ends where the clock was set to");
     assert_eq!(write(&mut ledger, vec![planned(&sent)]).await.len(), 1, "what has a run is never repeated");
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use adf_cron::clock::Now;
 use adf_cron::engine::{Action, Engine, Input};
-use adf_cron::ledger::{Batch, Snapshot};
+use adf_cron::ledger::{Batch, Record, SignOfLife, Snapshot, TokenSign};
 use jiff::Timestamp;
 
 use crate::dice::Dice;
@@ -100,7 +100,7 @@ impl World {
         self.host.life += 1;
         self.checker.counts.starts += 1;
         let mut snapshot = self.books.load();
-        self.puts_clock_right(snapshot.clean_stop);
+        self.puts_clock_right(&snapshot);
         let known = snapshot.schedule.as_ref().map(|(version, _)| &**version);
         self.checker.loads(known);
         Sabotage::misread(self.setup.sabotage, &mut snapshot);
@@ -198,9 +198,31 @@ impl World {
     fn pass(&mut self) {
         self.feed(Input::Heartbeat);
         self.feed(Input::Wake);
+        self.leave_sign();
         self.ask(Job::ReadRequests);
         if self.time.saturating_sub(self.host.last_hourly) >= HOUR {
             self.prune();
+        }
+    }
+
+    /// Now and then there is time for a sign of life, which is not tried again.
+    fn leave_sign(&mut self) {
+        if !self.host.is_down() && !self.disk_fails && self.scribe.is_idle() && self.dice.one_in(3) {
+            let now = self.now().wall;
+            let sign = SignOfLife {
+                pid: 1,
+                program_version: String::new(),
+                started_at: now,
+                heartbeat_at: now,
+                heartbeat: self.host.period,
+                next: None,
+                token: TokenSign::default(),
+                rejected: None,
+                clock_held: false,
+                stopped: None,
+            };
+            let batch = Batch { id: 0, records: vec![Record::Sign(Box::new(sign))], events: Vec::new() };
+            self.books.write(&[batch], None);
         }
     }
 
@@ -237,9 +259,6 @@ impl World {
         }
         self.checker.sees(now);
         let actions = engine.handle(input, now);
-        if engine.believes_the_clock() {
-            self.believes_clock();
-        }
         self.perform(actions);
     }
 
@@ -260,6 +279,7 @@ impl World {
                 Action::Send(intent) => {
                     self.checker.sends(&intent, &self.books.memory);
                     self.checker.recovers(&intent, &self.books.memory, &self.network.service);
+                    self.sent.insert(intent.firing_id, now.wall);
                     let there = self.service_now();
                     self.checker.overlaps(&intent, &self.books.memory, &self.network.service, there);
                     let way = self.network.post(intent, now);

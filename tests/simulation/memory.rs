@@ -10,8 +10,9 @@ use adf_cron::event::{Event, Level};
 use adf_cron::ids::{EntryName, FiringId, Kind, Nominal, RunId};
 use adf_cron::ledger::{
     About, Answer, Asks, Batch, FollowedRun, Intent, Known, Ledger, LedgerError, Loaded, Pause, Progress,
-    Reason, Record, Request, RunProgress, Settlement, Skips, Snapshot, State, Written,
+    Reason, Record, Request, RunProgress, Settlement, Skips, Snapshot, State, Written, cut,
 };
+use adf_cron::schedule::Calendar;
 use adf_cron::schedule::Fingerprint;
 use jiff::Timestamp;
 
@@ -66,6 +67,8 @@ pub(crate) struct MemoryLedger {
     /// The version and the text of the schedule in force.
     in_force: Option<(Arc<str>, Arc<str>)>,
     clean_stop: bool,
+    reached: Option<Timestamp>,
+    heartbeat_at: Option<Timestamp>,
     announcements: BTreeMap<u64, Vec<Event>>,
     /// Whether nothing can be written.
     pub(crate) is_full: bool,
@@ -74,6 +77,10 @@ pub(crate) struct MemoryLedger {
     pub(crate) asked_for: HashSet<FiringId>,
     /// What was pruned, for those who check that nothing is missing.
     pub(crate) pruned: Vec<Row>,
+}
+
+fn is_open(row: &Row) -> bool {
+    matches!(row.state, State::Planned | State::Waiting | State::Unknown | State::Held)
 }
 
 /// Times are kept to the millisecond.
@@ -139,12 +146,7 @@ impl MemoryLedger {
                 }
             }
             Record::Withdrawn(firing) => self.withdraw(*firing),
-            Record::SetBack(to) => self.remove_where(|row| {
-                row.intent.kind == Kind::Scheduled
-                    && row.state == State::Skipped
-                    && row.reason == Some(Reason::Missed)
-                    && row.intent.nominal > *to
-            }),
+            Record::SetBack { to, calendars } => self.set_back(*to, calendars),
             Record::Progress(progress) => self.progress(progress),
             Record::Run(run) => self.run(run),
             Record::Reopened { firing_id, at } => {
@@ -154,9 +156,7 @@ impl MemoryLedger {
             }
             Record::Paused { entry, at, .. } => self.pause(entry, kept(*at)),
             Record::Resumed { entry, at } => self.resume(entry, kept(*at)),
-            Record::Failures { entry, count } => {
-                self.failures.insert(entry.clone(), *count);
-            }
+            Record::Failures { entry, count } => drop(self.failures.insert(entry.clone(), *count)),
             Record::Learned { factory, takes_our_id } => {
                 self.learned.insert(factory.clone(), *takes_our_id);
             }
@@ -168,9 +168,15 @@ impl MemoryLedger {
                     self.asked_for.insert(*firing);
                 }
             }
-            Record::CleanStop(clean) => self.clean_stop = *clean,
-            // For those who ask how it stands, not for the next daemon.
-            Record::Sign(_) => {}
+            Record::CleanStop(clean) => {
+                self.reached = self.reached.filter(|_| !clean);
+                self.clean_stop = *clean;
+            }
+            Record::Sign(sign) => self.heartbeat_at = Some(sign.heartbeat_at),
+            Record::Reached(reached) => self.reached = reached.map(kept),
+            Record::Moved { firing_id, next_at, first_sent_at } => {
+                self.moved(*firing_id, next_at.map(kept), first_sent_at.map(kept));
+            }
         }
     }
 
@@ -180,6 +186,47 @@ impl MemoryLedger {
             pauses.push(Pause { from: at, until: None });
             pauses.sort_by_key(|pause| pause.from);
         }
+    }
+
+    fn moved(&mut self, firing: FiringId, next_at: Option<Timestamp>, first_sent_at: Option<Timestamp>) {
+        if let Some(row) = self.rows.get_mut(&firing).filter(|row| is_open(row)) {
+            row.next_at = next_at.or(row.next_at);
+            row.first_sent_at = first_sent_at.or(row.first_sent_at);
+        }
+    }
+
+    fn set_back(&mut self, to: Nominal, calendars: &[(EntryName, Arc<Calendar>)]) {
+        self.remove_where(|row| {
+            row.intent.kind == Kind::Scheduled
+                && row.state == State::Skipped
+                && row.attempts == 0
+                && row.intent.nominal > to
+        });
+        for row in self.rows.values_mut().filter(|row| row.skipped > 1 && row.last > to) {
+            let entry = &row.intent.entry;
+            let own = calendars.iter().filter(|(name, _)| name == entry).map(|(_, calendar)| calendar);
+            (row.last, row.skipped) = cut(own, (row.intent.nominal, row.last, row.skipped), to);
+            let guard = (entry.clone(), row.intent.nominal);
+            if row.skipped > 1 {
+                self.wide.insert(guard, row.last);
+            } else {
+                self.wide.remove(&guard);
+            }
+        }
+        self.bring_pauses_back(to.timestamp());
+    }
+
+    fn bring_pauses_back(&mut self, to: Timestamp) {
+        for pauses in self.pauses.values_mut() {
+            pauses.retain(|pause| pause.until.is_none() || pause.from <= to);
+            for at in 0..pauses.len() {
+                pauses[at].until = pauses[at].until.map(|until| until.min(to));
+                if pauses[at].from > to && !pauses.iter().any(|other| other.from == to) {
+                    pauses[at].from = to;
+                }
+            }
+        }
+        self.pauses.retain(|_, pauses| !pauses.is_empty());
     }
 
     fn resume(&mut self, entry: &EntryName, at: Timestamp) {
@@ -440,6 +487,7 @@ impl MemoryLedger {
             learned: self.learned.clone(),
             schedule: self.in_force.clone(),
             clean_stop: self.clean_stop,
+            reached: self.reached.max(self.heartbeat_at).filter(|_| !self.clean_stop),
             unannounced: self.announcements.values().flatten().cloned().collect(),
             next_batch: self.announcements.keys().next_back().map_or(0, |batch| batch + 1),
         }

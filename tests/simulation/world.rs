@@ -9,7 +9,8 @@ use std::time::Duration;
 use adf_cron::azure::SKEW;
 use adf_cron::clock::Now;
 use adf_cron::engine::{Input, Schedule};
-use adf_cron::ledger::State;
+use adf_cron::ids::FiringId;
+use adf_cron::ledger::{Snapshot, State};
 use jiff::Timestamp;
 
 use crate::books::Books;
@@ -122,8 +123,8 @@ pub(crate) struct World {
     pub(crate) time: Duration,
     /// The wall clock less the other one, in nanoseconds.
     offset: i128,
-    /// The same when an engine last believed it.
-    believed: i128,
+    /// When, by the host's clock, each firing was last sent since the last clean stop.
+    pub(crate) sent: HashMap<FiringId, Timestamp>,
     /// The same of the service, whose clock is right.
     service_offset: i128,
     queue: BinaryHeap<Reverse<Queued>>,
@@ -181,7 +182,7 @@ impl World {
             network: Network::new(dice.next(), weather, setup.sabotage),
             scribe: Scribe::new(dice.apart()),
             time: boot,
-            believed: i128::MIN,
+            sent: HashMap::new(),
             service_offset: begins.as_nanosecond() - nanoseconds(boot),
             offset: begins.as_nanosecond() - nanoseconds(boot),
             queue: BinaryHeap::new(),
@@ -245,21 +246,19 @@ impl World {
         self.queue.push(Reverse(Queued { at, order: self.order, what }));
     }
 
-    /// A limit of what is simulated: a process knows nothing of a clock that was set back since the last one, which
-    /// did not stop cleanly, believed it. What had been sent then looks as if it were still to come.
-    pub(crate) fn puts_clock_right(&mut self, clean_stop: bool) {
-        if self.offset < self.believed {
-            let by = self.believed - self.offset;
-            self.steps_clock(by);
+    /// A limit of what is simulated: what was sent between the last sign of life that is durable and the end of its
+    /// process looks as if it were still to come, if the clock is set back by no more than that.
+    pub(crate) fn puts_clock_right(&mut self, snapshot: &Snapshot) {
+        if snapshot.clean_stop {
+            self.sent.clear();
         }
-        if clean_stop {
-            self.believed = self.offset;
+        let wall = self.now().wall;
+        let latest = snapshot.open.iter().filter_map(|open| self.sent.get(&open.intent.firing_id)).max();
+        if let Some(latest) = latest.copied().filter(|latest| *latest >= wall)
+            && snapshot.reached.is_none_or(|reached| reached <= wall)
+        {
+            self.steps_clock(latest.duration_since(wall).as_nanos() + 1_000_000);
         }
-    }
-
-    /// The engine acts by the clock as it stands.
-    pub(crate) fn believes_clock(&mut self) {
-        self.believed = self.believed.max(self.offset);
     }
 
     /// Writes down what happens, if that is wanted.

@@ -13,7 +13,7 @@ use crate::azure::inspect::{Declaration, Obstacle, READ_RUNS, START, misfits};
 use crate::config::Entry;
 use crate::daemon::Exit;
 use crate::daemon::schedule_file::Loaded;
-use crate::ids::{Factory, FiringId, Nominal, PipelineName};
+use crate::ids::{Factory, Nominal, PipelineName};
 
 /// Questions under way at once: ARM gives a burst of 250 reads, and the daemon needs some of them.
 const AT_ONCE: usize = 8;
@@ -170,9 +170,7 @@ fn compare(entry: &Entry, asked: &Asked, now: Nominal, report: &mut Report) {
         }
     };
     let nominal = entry.calendar.next_after(now).unwrap_or(now);
-    let firing = FiringId::scheduled(&entry.factory, &entry.name, nominal);
-    let context = entry.context(firing, nominal, entry.calendar.due_time(&entry.name, nominal));
-    let given: Map<String, Value> = match entry.parameters.render(&context) {
+    let given: Map<String, Value> = match entry.parameters.render(&entry.scheduled(nominal)) {
         Ok(body) => serde_json::from_str(&body).unwrap_or_default(),
         Err(error) => return report.find(Exit::Failed, finding(format!("at {nominal}: {error}"))),
     };

@@ -15,7 +15,7 @@ use crate::config::{Entry, Problem};
 use crate::daemon::Exit;
 use crate::daemon::schedule_file::{self, Loaded, Rejection};
 use crate::event::chain;
-use crate::ids::{FiringId, Nominal};
+use crate::ids::Nominal;
 use crate::ledger::SqliteLedger;
 
 /// Runs of firings before this are not looked at for how long they took.
@@ -110,9 +110,7 @@ fn without_neighbour(entry: &Entry, next: Nominal) -> Option<String> {
     if !entry.parameters.ask_for_neighbours() || has_both() {
         return None;
     }
-    let firing = FiringId::scheduled(&entry.factory, &entry.name, next);
-    let context = entry.context(firing, next, calendar.due_time(&entry.name, next));
-    let error = entry.parameters.render(&context).err()?;
+    let error = entry.parameters.render(&entry.scheduled(next)).err()?;
     Some(format!("'{}' will be rejected at {next}, with no nominal time on one side: {error}", entry.name))
 }
 

@@ -268,3 +268,37 @@ fn what_that_look_does_not_find_is_left_out_if_its_entry_is_gone_by_then() {
     bench.pass(1_000);
     assert_eq!(bench.sent.len(), 1, "only that of the other entry");
 }
+
+#[test]
+fn a_retry_that_comes_after_the_deadline_since_nothing_ran_is_given_up_and_not_sent() {
+    for clean_stop in [true, false] {
+        let daily = "  - { name: a, pipeline: P, schedule: { every: 24h }, missed: skip, settle: 2m }";
+        let waits = [("2026-11-24T00:00:00Z", State::Waiting, None)];
+        let mut bench = Bench::after("2026-11-24T10:00:00Z", daily, remembered(daily, &waits, clean_stop));
+        bench.pass(1);
+        while let Some(firing) = bench.looks.pop() {
+            bench.looks.push(firing);
+            bench.look_finds_nothing();
+            bench.looks.pop();
+            bench.pass(125);
+        }
+        assert!(bench.sent.is_empty(), "ten hours late, with a deadline of one");
+        assert_eq!(bench.events(Name::FiringRejected).len(), 1);
+    }
+}
+
+#[test]
+fn a_late_firing_whose_entry_is_gone_after_an_outage_is_left_out() {
+    let due = [("2026-11-24T00:00:00Z", State::Planned, None)];
+    let both = "  - { name: a, pipeline: P, schedule: { every: 24h }, settle: 2m }
+  - { name: b, pipeline: P, schedule: { every: 24h } }";
+    let left = "  - { name: b, pipeline: P, schedule: { every: 24h } }";
+    let mut bench = Bench::after("2026-11-24T10:00:00Z", left, remembered(both, &due, false));
+    for _ in 0..2 {
+        bench.pass(1);
+        bench.look_finds_nothing();
+        bench.pass(125);
+    }
+    assert!(bench.sent.is_empty());
+    assert_eq!(bench.state(bench.looks[0]), Some((State::Skipped, Some(Reason::Removed))));
+}

@@ -23,7 +23,7 @@ const DAILY: &str = "30 2 * * *";
 const HOURLY: &str = "30 2-9 * * *";
 
 /// What the ledger holds when the power goes: all that was committed, and nothing of what was under way.
-fn power_cut(bench: &Bench) -> Snapshot {
+pub(super) fn power_cut(bench: &Bench) -> Snapshot {
     let mut snapshot = Snapshot::default();
     for record in &bench.records {
         match record {
@@ -37,10 +37,20 @@ fn power_cut(bench: &Bench) -> Snapshot {
                 snapshot.marks.get_mut(&mark.entry).unwrap().0 = mark.nominal;
             }
             Record::Planned(intent) => snapshot.open.push(planned(intent)),
+            Record::Withdrawn(firing) => snapshot.open.retain(|known| known.intent.firing_id != *firing),
+            Record::Reached(reached) => snapshot.reached = *reached,
+            Record::Moved { firing_id, next_at, first_sent_at } => {
+                let mut open = snapshot.open.iter_mut();
+                let known = open.find(|known| known.intent.firing_id == *firing_id);
+                if let Some(known) = known {
+                    known.next_at = next_at.or(known.next_at);
+                    known.first_sent_at = first_sent_at.or(known.first_sent_at);
+                }
+            }
             Record::Progress(progress) => {
                 let known =
                     snapshot.open.iter().position(|known| known.intent.firing_id == progress.firing_id);
-                let known = known.unwrap();
+                let Some(known) = known else { continue };
                 if matches!(progress.state, State::Waiting | State::Unknown) {
                     let known = &mut snapshot.open[known];
                     (known.state, known.reason) = (progress.state, progress.reason);

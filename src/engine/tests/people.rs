@@ -1,6 +1,7 @@
 //! What people ask for: retry, settle, pause, resume.
 
 use super::*;
+use crate::azure::look::Unanswered;
 use crate::ledger::{About, Answer, Asks, Settlement};
 
 const HOURLY: &str = "  - { name: a, pipeline: P, schedule: { every: 1h }, settle: 2m, on_unknown: hold }";
@@ -96,6 +97,21 @@ fn a_held_firing_whose_run_turns_up_in_that_look_adopts_it() {
     let run = FoundRun { run_id: Some(firing.into()), pipeline: "P".to_owned(), ..FoundRun::default() };
     bench.tell(Input::Looked(firing, Box::new(Look::Found(Box::new(run)))));
     assert_eq!((bench.state(firing), bench.sent.len()), (Some((State::Accepted, None)), 1));
+}
+
+#[test]
+fn a_retry_of_a_held_firing_for_which_nobody_vouches_is_not_sent_while_the_look_gets_no_answer() {
+    let (mut bench, known) = held();
+    let firing = known.intent.firing_id;
+    let no_answer = || Box::new(Look::NoAnswer(Unanswered::because("reset".to_owned())));
+    bench.ask(Asks::Retry { firing }, Some(known));
+    bench.tell(Input::Looked(firing, no_answer()));
+    bench.pass(3_700);
+    assert_eq!(bench.sent.iter().filter(|intent| intent.firing_id == firing).count(), 1);
+    let (mut bench, known) = held();
+    bench.ask(Asks::Settle { firing, how: Settlement::Retry }, Some(known));
+    bench.tell(Input::Looked(firing, no_answer()));
+    assert_eq!(bench.sent.len(), 2, "a person has looked where the daemon cannot");
 }
 
 #[test]

@@ -155,9 +155,6 @@ impl Writer<'_> {
         .bind(first)
         .fetch_all(&mut *self.connection)
         .await?;
-        let nominal = |second: i64| {
-            Nominal::from_second(second).ok_or_else(|| sqlx::Error::Decode("no nominal time".into()))
-        };
         rows.iter()
             .map(|row| Ok((nominal(row.try_get("nominal")?)?, nominal(row.try_get("last_nominal")?)?)))
             .collect()
@@ -224,4 +221,9 @@ fn bind_firing<S>(
     row.push_bind(closed.error_message.map(str::to_owned));
     let recovers = intent.recovers.as_ref().and_then(|recovers| serde_json::to_string(&**recovers).ok());
     row.push_bind(recovers);
+}
+
+/// A nominal time as it is kept.
+pub(super) fn nominal(second: i64) -> Result<Nominal> {
+    Nominal::from_second(second).ok_or_else(|| sqlx::Error::Decode("no nominal time".into()))
 }

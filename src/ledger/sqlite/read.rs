@@ -187,12 +187,22 @@ impl SqliteLedger {
         for row in self.rows("SELECT value FROM note WHERE name = 'clean_stop'").await? {
             snapshot.clean_stop = get::<&str>(&row, "value")? == "yes";
         }
+        if !snapshot.clean_stop {
+            let reached = self.sign().await?.map(|sign| sign.heartbeat_at);
+            snapshot.reached = self.noted_reach().await?.max(reached);
+        }
         for row in self.rows("SELECT batch, events FROM announcement ORDER BY batch").await? {
             snapshot.next_batch = number::<u64>(&row, "batch")? + 1;
             let events: Vec<_> = json(&row, "events")?;
             snapshot.unannounced.extend(events);
         }
         Ok(snapshot)
+    }
+
+    async fn noted_reach(&mut self) -> Result<Option<Timestamp>, LedgerError> {
+        let rows =
+            self.rows("SELECT CAST(value AS BIGINT) AS reached FROM note WHERE name = 'reached'").await?;
+        rows.first().map(|row| time(row, "reached")).transpose()
     }
 
     pub(super) async fn owners_of(

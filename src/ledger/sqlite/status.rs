@@ -58,7 +58,7 @@ impl SqliteLedger {
     }
 
     /// What the last daemon left about itself. What cannot be read, as that of a newer program, is no sign.
-    async fn sign(&mut self) -> Result<Option<SignOfLife>, LedgerError> {
+    pub(super) async fn sign(&mut self) -> Result<Option<SignOfLife>, LedgerError> {
         let rows = self.rows("SELECT value FROM note WHERE name = 'daemon'").await?;
         Ok(rows.first().and_then(|row| json(row, "value").ok()))
     }

@@ -142,16 +142,11 @@ impl Writer<'_> {
                     .await
                     .map(drop)
             }
-            Record::SetBack(to) => {
-                sqlx::query(
-                    "DELETE FROM firing WHERE kind = 'scheduled' AND state = 'skipped' AND reason = 'missed' \
-                     AND nominal > ?",
-                )
-                .bind(to.as_second())
-                .execute(&mut *self.connection)
-                .await?;
-                versions::set_back(self.connection, *to).await
+            Record::SetBack { to, calendars } => self.set_back(*to, calendars).await,
+            Record::Moved { firing_id, next_at, first_sent_at } => {
+                self.moved(*firing_id, *next_at, *first_sent_at).await
             }
+            Record::Reached(reached) => self.reached(*reached).await,
             Record::Learned { factory, takes_our_id } => sqlx::query(
                 "INSERT INTO factory (factory, takes_our_id) VALUES (?, ?) \
                  ON CONFLICT (factory) DO UPDATE SET takes_our_id = excluded.takes_our_id",
@@ -176,7 +171,12 @@ impl Writer<'_> {
             .execute(&mut *self.connection)
             .await
             .map(drop),
-            Record::CleanStop(clean) => self.note("clean_stop", if *clean { "yes" } else { "no" }).await,
+            Record::CleanStop(clean) => {
+                if *clean {
+                    self.reached(None).await?;
+                }
+                self.note("clean_stop", if *clean { "yes" } else { "no" }).await
+            }
             Record::Sign(sign) => self.note(SIGN, &to_json(sign)?).await,
             Record::Planned(_)
             | Record::Stillborn(..)
@@ -190,7 +190,7 @@ impl Writer<'_> {
         Ok(query.build().execute(&mut *self.connection).await?.rows_affected())
     }
 
-    async fn note(&mut self, name: &str, value: &str) -> Result<()> {
+    pub(super) async fn note(&mut self, name: &str, value: &str) -> Result<()> {
         sqlx::query(
             "INSERT INTO note (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
         )

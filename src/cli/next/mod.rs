@@ -1,4 +1,6 @@
-//! `next`: coming firings, offline.
+//! `next`: coming firings, as a table or as the picture of a week; offline.
+
+mod week;
 
 use clap::Args;
 use jiff::Timestamp;
@@ -8,6 +10,9 @@ use super::{Format, Outside, When, complain, print, print_json, table, unknown_e
 use crate::config::Entry;
 use crate::daemon::Exit;
 use crate::ids::{FiringId, Nominal};
+use crate::schedule::Zone;
+
+use week::Week;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -23,6 +28,9 @@ pub(super) struct Arguments {
     /// Before this time.
     #[arg(long, value_name = "T")]
     until: Option<When>,
+    /// Show seven days as a picture instead: how many firings each hour has, from the day of --from on.
+    #[arg(long, conflicts_with_all = ["number", "until"])]
+    week: bool,
     /// How the result is written.
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -30,7 +38,7 @@ pub(super) struct Arguments {
 
 /// A firing to come. The fields are a documented interface.
 #[derive(Debug, Serialize)]
-struct Coming {
+pub(super) struct Coming {
     entry: String,
     pipeline: String,
     scheduled_time: String,
@@ -62,6 +70,10 @@ pub(super) fn run(outside: &Outside, arguments: &Arguments) -> Exit {
         names => names.iter().any(|name| name == entry.name.as_str()),
     };
     let now = outside.clock.now().wall;
+    if arguments.week {
+        let wanted: Vec<&Entry> = entries.iter().filter(wanted).map(std::sync::Arc::as_ref).collect();
+        return week(&wanted, arguments, now);
+    }
     let mut coming = Vec::new();
     for entry in entries.iter().filter(wanted) {
         match of_entry(entry, arguments, now) {
@@ -83,34 +95,51 @@ pub(super) fn run(outside: &Outside, arguments: &Arguments) -> Exit {
     }
 }
 
+/// Shows a week of these entries, in their zone if they have one in common, else in UTC.
+fn week(entries: &[&Entry], arguments: &Arguments, now: Timestamp) -> Exit {
+    let mut zones = entries.iter().map(|entry| entry.calendar.zone());
+    let zone = match zones.next() {
+        Some(first) if zones.all(|zone| zone.name() == first.name()) => first.clone(),
+        _ => Zone::utc(),
+    };
+    let from = arguments.from.map_or(Ok(now), |when| when.instant(now, &zone));
+    let week = from
+        .and_then(|from| Week::new(entries.iter().copied(), &zone, from).map_err(|error| error.to_string()));
+    match (week, arguments.format) {
+        (Ok(week), Format::Json) => print_json(&week),
+        (Ok(week), Format::Text) => print(&week.picture()),
+        (Err(message), _) => {
+            complain(&message);
+            Exit::Usage
+        }
+    }
+}
+
 fn of_entry(entry: &Entry, arguments: &Arguments, now: Timestamp) -> Result<Vec<Coming>, String> {
     let zone = entry.calendar.zone();
     let from = arguments.from.map_or(Ok(now), |when| when.instant(now, zone))?;
     let until = arguments.until.map(|when| when.instant(now, zone)).transpose()?;
-    // The first nominal time at or after `from`, which may lie within a second.
-    let before = Nominal::at_or_before(from.checked_sub(jiff::SignedDuration::from_nanos(1)).unwrap_or(from));
-    let firings = std::iter::successors(entry.calendar.next_after(before), |n| entry.calendar.next_after(*n));
-    Ok(firings
-        .take_while(|nominal| until.is_none_or(|until| nominal.timestamp() < until))
+    Ok(firings(entry, from)
+        .take_while(|firing| until.is_none_or(|until| firing.nominal.timestamp() < until))
         .take(arguments.number)
-        .map(|nominal| Coming {
-            entry: entry.name.to_string(),
-            pipeline: entry.pipeline.to_string(),
-            scheduled_time: nominal.to_string(),
-            local_time: local(nominal.timestamp(), entry),
-            timezone: zone.name().to_owned(),
-            due_time: entry.calendar.due_time(&entry.name, nominal).to_string(),
-            firing_id: FiringId::scheduled(&entry.factory, &entry.name, nominal),
-            nominal,
-        })
         .collect())
 }
 
-fn local(at: Timestamp, entry: &Entry) -> String {
-    at.display_with_offset(entry.calendar.zone().rules().to_offset(at)).to_string()
+/// The firings of an entry from a time on.
+pub(super) fn firings(entry: &Entry, from: Timestamp) -> impl Iterator<Item = Coming> + '_ {
+    entry.calendar.onwards(from).map(|nominal| Coming {
+        entry: entry.name.to_string(),
+        pipeline: entry.pipeline.to_string(),
+        scheduled_time: nominal.to_string(),
+        local_time: entry.local(nominal.timestamp()),
+        timezone: entry.calendar.zone().name().to_owned(),
+        due_time: entry.calendar.due_time(&entry.name, nominal).to_string(),
+        firing_id: FiringId::scheduled(&entry.factory, &entry.name, nominal),
+        nominal,
+    })
 }
 
-fn as_table(coming: &[Coming]) -> String {
+pub(super) fn as_table(coming: &[Coming]) -> String {
     let late = coming.iter().any(|firing| firing.due_time != firing.scheduled_time);
     let rows: Vec<Vec<String>> = coming
         .iter()

@@ -4,38 +4,22 @@
 //! becomes text; everything else keeps its type. Templates are minijinja's, without includes, with a
 //! bound on steps and on size, and an unknown name is an error.
 
-use std::cell::LazyCell;
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::LazyLock;
+mod filters;
+mod text;
+mod tried;
+
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
-use minijinja::value::{Kwargs, ValueKind};
-use minijinja::{Environment, ErrorKind, State, UndefinedBehavior, Value};
-use serde_json::{Map, Number, Value as Json};
+use minijinja::Value;
+use serde_json::{Map, Value as Json};
 
 use crate::ids::{EntryName, FiringId, Nominal, PipelineName};
-use crate::schedule::{Calendar, Zone};
+use crate::schedule::Calendar;
 
-/// The most steps that one template may take.
-const FUEL: u64 = 20_000;
-/// The longest text that one template may become, in bytes.
-const MOST: usize = 64 * 1024;
-
-/// The names that a template may use; `timezone` is the entry's.
-const NAMES: [&str; 11] = [
-    "scheduled_time",
-    "local_time",
-    "due_time",
-    "previous_time",
-    "next_time",
-    "window_start",
-    "window_end",
-    "firing_id",
-    "entry",
-    "pipeline",
-    "timezone",
-];
+use filters::rfc3339;
+use text::{Text, is_template};
+pub use tried::Tried;
 
 /// The names that have no value in the first or in the last firing of a calendar.
 const NEIGHBOURS: [&str; 3] = ["previous_time", "next_time", "window_start"];
@@ -104,11 +88,11 @@ impl Context<'_> {
         values
     }
 
-    /// Whether `text` can be rendered, for this firing or for one like it with neighbours on both sides: what
+    /// Whether a text can be rendered, for this firing or for one like it with neighbours on both sides: what
     /// fails in the first or the last firing only is no mistake of the schedule.
-    fn try_out(&self, text: &str) -> Result<(), String> {
-        let mut values = self.values(text);
-        let Err(error) = expand(text, &values) else { return Ok(()) };
+    fn try_out(&self, source: &str, text: &Text<'_>) -> Result<(), String> {
+        let mut values = self.values(source);
+        let Err(error) = text.render(&values) else { return Ok(()) };
         let calendar = self.calendar;
         let alone = || {
             calendar.previous_before(self.scheduled_time).is_none()
@@ -120,7 +104,7 @@ impl Context<'_> {
         for value in values.values_mut().filter(|value| value.is_none()) {
             *value = Value::from(self.scheduled_time.to_string());
         }
-        expand(text, &values).map(|_| ())
+        text.render(&values).map(|_| ())
     }
 }
 
@@ -133,9 +117,9 @@ impl Parameters {
     pub fn new(values: Map<String, Json>, tried: &mut Tried) -> Result<Self, TemplateError> {
         for (name, value) in &values {
             let read = each(value, &mut |text| {
-                if !tried.read.contains(text) {
-                    compile(text)?;
-                    tried.read.insert(text.to_owned());
+                if !tried.is_read(text) {
+                    Text::read(text)?.check_names()?;
+                    tried.add_read(text);
                 }
                 Ok(())
             });
@@ -144,25 +128,32 @@ impl Parameters {
         Ok(Self { values, literal: Vec::new() })
     }
 
-    /// Renders the templates for a firing, only to find the parameters for which that cannot be done. What is
-    /// in `tried` has been rendered for another entry of that zone and is not rendered again.
-    pub fn try_out<'a>(
+    /// Renders the templates for some firings, only to find the parameters for which that cannot be done, and
+    /// the first nominal time for which it cannot. What is in `tried` has been rendered for another entry, of which
+    /// the same holds, and is not rendered again.
+    pub fn try_out<'a, Firings: Iterator<Item = Context<'a>>>(
         &self,
-        zone: &Zone,
+        calendar: &Calendar,
         tried: &mut Tried,
-        context: impl FnOnce() -> Context<'a>,
-    ) -> Vec<TemplateError> {
-        let context = LazyCell::new(context);
+        firings: impl Fn() -> Firings,
+    ) -> Vec<(Nominal, TemplateError)> {
         let mut errors = Vec::new();
         for (name, value) in &self.values {
-            let rendered = each(value, &mut |text| {
-                if !tried.holds(zone, text) {
-                    context.try_out(text)?;
-                    tried.add(zone, text);
+            let mut failed = None;
+            let rendered = each(value, &mut |source| {
+                if tried.holds(calendar, source) {
+                    return Ok(());
                 }
+                let text = Text::read(source)?;
+                let enough = if tried::only_names(source) { 1 } else { usize::MAX };
+                for firing in firings().take(enough) {
+                    failed = Some(firing.scheduled_time);
+                    firing.try_out(source, &text)?;
+                }
+                tried.add(calendar, source);
                 Ok(())
             });
-            errors.extend(rendered.err().map(|misfit| misfit.of(name)));
+            errors.extend(rendered.err().and_then(|misfit| Some((failed?, misfit.of(name)))));
         }
         errors
     }
@@ -201,38 +192,12 @@ impl Parameters {
             let value = if self.literal.contains(name) {
                 value.clone()
             } else {
-                walk(value, &mut |text| expand(text, &context.values(text)))
+                walk(value, &mut |text| Text::read(text)?.render(&context.values(text)))
                     .map_err(|misfit| misfit.of(name))?
             };
             rendered.insert(name.clone(), value);
         }
         Ok(Json::Object(rendered).to_string())
-    }
-}
-
-fn is_template(text: &str) -> bool {
-    text.contains("{{") || text.contains("{%") || text.contains("{#")
-}
-
-/// Templates that need no second look: large schedules hold the same ones many times.
-#[derive(Debug, Default)]
-pub struct Tried {
-    /// Those that could be read.
-    read: HashSet<String>,
-    /// Those that could be rendered, by the zone of their entry.
-    rendered: HashMap<String, HashSet<String>>,
-}
-
-impl Tried {
-    fn holds(&self, zone: &Zone, text: &str) -> bool {
-        self.rendered.get(zone.name()).is_some_and(|texts| texts.contains(text))
-    }
-
-    fn add(&mut self, zone: &Zone, text: &str) {
-        // What asks for the names of its entry says nothing about another's.
-        if !text.contains("entry") && !text.contains("pipeline") {
-            self.rendered.entry(zone.name().to_owned()).or_default().insert(text.to_owned());
-        }
     }
 }
 
@@ -292,161 +257,22 @@ fn walk(value: &Json, replace: &mut impl FnMut(&str) -> Result<Json, String>) ->
         other => other.clone(),
     })
 }
-/// The expression of a text that is exactly one `{{ … }}`.
-fn lone_expression(text: &str) -> Option<&str> {
-    let inner = text.strip_prefix("{{")?.strip_suffix("}}")?;
-    (!inner.contains("{{") && !inner.contains("}}")).then_some(inner)
-}
-
-fn compile(text: &str) -> Result<(), String> {
-    let names = match lone_expression(text) {
-        Some(expression) => ENVIRONMENT.compile_expression(expression).map(|e| e.undeclared_variables(false)),
-        None => ENVIRONMENT.template_from_str(text).map(|t| t.undeclared_variables(false)),
-    }
-    .map_err(in_words)?;
-    // minijinja counts its own functions, such as `range`, as undeclared.
-    let known = |name: &str| NAMES.contains(&name) || ENVIRONMENT.globals().any(|(global, _)| global == name);
-    match names.iter().find(|name| !known(name)) {
-        None => Ok(()),
-        Some(unknown) => Err(format!("'{unknown}' is not known here; known are {}", NAMES.join(", "))),
-    }
-}
-
-fn expand(text: &str, values: &BTreeMap<&'static str, Value>) -> Result<Json, String> {
-    let value = match lone_expression(text) {
-        Some(expression) => {
-            let value = ENVIRONMENT
-                .compile_expression(expression)
-                .and_then(|expression| expression.eval(values))
-                .map_err(in_words)?;
-            if value.is_undefined() {
-                return Err(format!("'{}' has no value", expression.trim()));
-            }
-            json(&value)?
-        }
-        None => Json::String(ENVIRONMENT.render_str(text, values).map_err(in_words)?),
-    };
-    match &value {
-        Json::String(text) if text.len() > MOST => Err(format!("it becomes longer than {MOST} bytes")),
-        _ => Ok(value),
-    }
-}
-
-/// What an expression yields, as JSON. JSON has no infinity, no NaN and no undefined value, and what stands
-/// for them there would be null: a value that nobody meant.
-fn json(value: &Value) -> Result<Json, String> {
-    match value.kind() {
-        ValueKind::Undefined => Err("something in it has no value".to_owned()),
-        ValueKind::Number if !value.is_integer() => f64::try_from(value.clone())
-            .ok()
-            .and_then(Number::from_f64)
-            .map(Json::Number)
-            .ok_or_else(|| format!("it becomes {value}, which is no number that JSON has")),
-        ValueKind::Seq | ValueKind::Iterable => value
-            .try_iter()
-            .map_err(in_words)?
-            .map(|item| json(&item))
-            .collect::<Result<_, _>>()
-            .map(Json::Array),
-        ValueKind::Map => {
-            let mut fields = Map::new();
-            for key in value.try_iter().map_err(in_words)? {
-                let field = json(&value.get_item(&key).map_err(in_words)?)?;
-                fields.insert(key.to_string(), field);
-            }
-            Ok(Json::Object(fields))
-        }
-        _ => serde_json::to_value(value).map_err(|error| error.to_string()),
-    }
-}
-
-fn in_words(error: minijinja::Error) -> String {
-    match (error.kind(), error.detail()) {
-        (ErrorKind::OutOfFuel, _) => "it takes too many steps".to_owned(),
-        (kind, Some(detail)) => format!("{kind}: {detail}"),
-        (kind, None) => kind.to_string(),
-    }
-}
-
-static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.set_fuel(Some(FUEL));
-    environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-    environment.add_filter("date", date);
-    environment.add_filter("zone", zone);
-    environment.add_filter("shift", shift);
-    environment
-});
-
-fn invalid(detail: impl Into<std::borrow::Cow<'static, str>>) -> minijinja::Error {
-    minijinja::Error::new(ErrorKind::InvalidOperation, detail)
-}
-
-fn rfc3339(at: Timestamp, zone: &TimeZone) -> String {
-    at.display_with_offset(zone.to_offset(at)).to_string()
-}
-
-fn instant(text: &str) -> Result<Timestamp, minijinja::Error> {
-    text.parse().map_err(|_| invalid(format!("'{text}' is not an RFC 3339 time")))
-}
-
-/// The named zone, else the entry's.
-fn zone_of(state: &State<'_, '_>, named: Option<&str>) -> Result<TimeZone, minijinja::Error> {
-    let entrys = state.lookup("timezone");
-    let name = named.or_else(|| entrys.as_ref().and_then(Value::as_str)).unwrap_or("UTC");
-    Zone::parse(name).map(|zone| zone.rules().clone()).map_err(|error| invalid(error.to_string()))
-}
-
-/// `time | date('%Y-%m-%d')`: strftime, in the entry's zone, or in the zone given as second argument.
-fn date(
-    state: &State<'_, '_>,
-    time: &str,
-    format: &str,
-    zone: Option<&str>,
-) -> Result<String, minijinja::Error> {
-    let zoned = instant(time)?.to_zoned_datetime(zone_of(state, zone)?);
-    jiff::fmt::strtime::format(format, &zoned).map_err(|error| invalid(error.to_string()))
-}
-
-/// `time | zone('Europe/Berlin')`: RFC 3339 with that zone's offset.
-fn zone(state: &State<'_, '_>, time: &str, name: &str) -> Result<String, minijinja::Error> {
-    Ok(rfc3339(instant(time)?, &zone_of(state, Some(name))?))
-}
-
-/// `time | shift(days=-1)`: years, months, weeks, days, hours, minutes and seconds, by the calendar of
-/// the entry's zone.
-fn shift(state: &State<'_, '_>, time: &str, by: Kwargs) -> Result<String, minijinja::Error> {
-    let unit = |name: &'static str| by.get::<Option<i64>>(name).map(Option::unwrap_or_default);
-    let span = jiff::Span::new()
-        .try_years(unit("years")?)
-        .and_then(|span| span.try_months(unit("months").unwrap_or_default()))
-        .and_then(|span| span.try_weeks(unit("weeks").unwrap_or_default()))
-        .and_then(|span| span.try_days(unit("days").unwrap_or_default()))
-        .and_then(|span| span.try_hours(unit("hours").unwrap_or_default()))
-        .and_then(|span| span.try_minutes(unit("minutes").unwrap_or_default()))
-        .and_then(|span| span.try_seconds(unit("seconds").unwrap_or_default()))
-        .map_err(|error| invalid(error.to_string()))?;
-    by.assert_all_used()?;
-    let zoned = instant(time)?.to_zoned_datetime(zone_of(state, None)?);
-    let shifted = zoned.checked_add(span).map_err(|error| invalid(error.to_string()))?;
-    Ok(shifted.timestamp().to_string())
-}
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schedule::{CalendarSpec, Cron, DstGap, DstOverlap, Form, Rule};
+    use crate::schedule::{CalendarSpec, Cron, DstGap, DstOverlap, Form, Rule, Zone};
     use serde_json::json;
 
     fn render(values: Json) -> Result<Json, TemplateError> {
         let zone = Zone::parse("Europe/Berlin").unwrap();
         let form = Form::Cron(Cron::parse("30 0 * * *").unwrap());
         let calendar = Calendar::new(CalendarSpec {
-            rules: vec![Rule { form, zone: zone.clone(), start: None, end: None }],
+            rules: vec![Rule { form, zone: zone.clone(), start: None, end: None, except: None }],
             zone,
             start: None,
             end: None,
+            except: None,
             dst_gap: DstGap::RunAfter,
             dst_overlap: DstOverlap::First,
             jitter: std::time::Duration::ZERO,
@@ -508,6 +334,40 @@ mod tests {
                 "yesterday": "22.11.", "number": 2026, "nested": [{"day": "on Monday"}],
             })
         );
+    }
+
+    #[test]
+    fn a_shift_by_calendar_units_keeps_the_local_time_and_stays_within_the_month() {
+        let rendered = render(json!({
+            "month_ago": "{{ '2026-03-31T10:00:00Z' | shift(months=-1) }}",
+            "leap_day": "{{ '2028-02-29T10:00:00Z' | shift(years=1) }}",
+            "quarter": "{{ '2026-11-30T10:00:00Z' | shift(quarters=1) }}",
+            "over_the_change": "{{ '2026-03-28T10:00:00Z' | shift(days=1) }}",
+            "in_real_time": "{{ '2026-03-28T10:00:00Z' | shift(hours=24) }}",
+            "elsewhere": "{{ '2026-03-28T10:00:00Z' | shift(days=1, zone='UTC') }}",
+        }))
+        .unwrap();
+        assert_eq!(
+            rendered,
+            json!({
+                "month_ago": "2026-02-28T11:00:00Z", "leap_day": "2029-02-28T10:00:00Z",
+                "quarter": "2027-02-28T10:00:00Z", "over_the_change": "2026-03-29T09:00:00Z",
+                "in_real_time": "2026-03-29T10:00:00Z", "elsewhere": "2026-03-29T10:00:00Z",
+            })
+        );
+        let said = |template: &str| render(json!({"p": template})).unwrap_err().message;
+        assert!(
+            said("{{ scheduled_time | shift(day=1) }}").contains("'day'"),
+            "{}",
+            said("{{ scheduled_time | shift(day=1) }}")
+        );
+        assert!(said("{{ scheduled_time | shift(months=9999999) }}").contains("month"));
+        assert!(
+            said("{{ scheduled_time | shift(quarters=9223372036854775807) }}")
+                .contains("out of the calendar")
+        );
+        assert!(said("{{ scheduled_time | start_of('fortnight') }}").contains("use hour, day, week, month"));
+        assert!(said("{{ scheduled_time | end_of('day', 'Mars/Olympus') }}").contains("unknown time zone"));
     }
 
     #[test]
