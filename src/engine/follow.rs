@@ -98,12 +98,14 @@ impl Engine {
             watch.since = now.wall;
         }
         watch.under_way = Some(since);
+        let blocked_for = watch.blocked.map_or(Duration::ZERO, |(since, _)| now.boot.saturating_sub(since));
         let factory = watch.factory.clone();
         let most = if lists { STRAGGLERS } else { STRAGGLERS_ALONE };
         let mut one_by_one = Vec::new();
         for firing in self.runs.stragglers(key, most, now.boot) {
             let Some(run) = self.runs.get(firing) else { continue };
-            if now.boot.saturating_sub(run.heard) > UNREADABLE {
+            // A factory that answers has only not been asked for it.
+            if blocked_for > UNREADABLE && now.boot.saturating_sub(run.heard) > UNREADABLE {
                 self.lose_sight(firing, "unreadable", now);
                 continue;
             }
@@ -218,8 +220,9 @@ impl Engine {
     fn not_shown(&mut self, firing: FiringId, now: Now) {
         let Some(run) = self.runs.get(firing) else { return };
         let settle = run.intent.policy.settle;
-        let Some(since) = self.runs.absent(firing, settle, now.boot) else { return };
-        if now.boot.saturating_sub(since) >= settle {
+        let Some((absent, followed)) = self.runs.absent(firing, settle, now.boot) else { return };
+        // One that was just accepted may not be visible yet.
+        if absent >= settle && followed >= self.settings.heartbeat * PATIENCE {
             self.lose_sight(firing, "absent", now);
         }
     }

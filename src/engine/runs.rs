@@ -14,6 +14,8 @@ use crate::ids::{EntryName, Factory, FiringId, RunId};
 /// A run asked for by its id is asked for again after so much of the time that it has been followed, in parts: a
 /// run of hours need not be asked for each minute.
 const PART: u32 = 8;
+/// But it is asked for at least so often.
+const SELDOM: Duration = Duration::from_secs(3_600);
 
 /// A run that is followed.
 #[derive(Debug)]
@@ -133,15 +135,21 @@ impl Runs {
         run.heard = now;
         run.absent_since = None;
         status.clone_into(&mut run.status);
-        let part = now.saturating_sub(run.since) / PART;
+        let part = (now.saturating_sub(run.since) / PART).min(SELDOM);
         self.ask_again(firing, now + patience.max(part));
     }
 
-    /// A factory that answers does not know the run; returns since when.
-    pub(super) fn absent(&mut self, firing: FiringId, again: Duration, now: Duration) -> Option<Duration> {
-        let since = *self.runs.get_mut(&firing)?.absent_since.get_or_insert(now);
+    /// A factory that answers does not know the run; returns for how long, and for how long it has been followed.
+    pub(super) fn absent(
+        &mut self,
+        firing: FiringId,
+        again: Duration,
+        now: Duration,
+    ) -> Option<(Duration, Duration)> {
+        let run = self.runs.get_mut(&firing)?;
+        let (absent, followed) = (*run.absent_since.get_or_insert(now), run.since);
         self.ask_again(firing, now + again);
-        Some(since)
+        Some((now.saturating_sub(absent), now.saturating_sub(followed)))
     }
 
     /// The run is asked for by its id at this time.

@@ -1,7 +1,7 @@
 //! How late a burst is, and what many entries cost. It measures the released program as a process of its
 //! own against the stand-in for Azure on loopback, with its ledger on, and prints a table; it judges
 //! nothing. `cargo bench --bench burst`, or `cargo bench --bench burst -- 1000` for one size, or `-- ledger` for
-//! what the ledger costs a burst.
+//! what the ledger costs a burst, or `-- follow` for what following 10,000 runs costs.
 #![expect(
     clippy::disallowed_methods,
     clippy::unwrap_used,
@@ -11,6 +11,7 @@
 )]
 
 mod drain;
+mod follow;
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -41,6 +42,9 @@ const BURSTS: [Burst; 5] = [
 fn main() {
     if std::env::args().any(|argument| argument == "ledger") {
         return drain::SIZES.iter().for_each(drain::compare);
+    }
+    if std::env::args().any(|argument| argument == "follow") {
+        return follow::measure();
     }
     let wanted: Vec<usize> = std::env::args().filter_map(|argument| argument.parse().ok()).collect();
     println!(

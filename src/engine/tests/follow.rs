@@ -166,3 +166,31 @@ fn the_next_daemon_goes_on_with_the_runs_of_the_last() {
         assert_eq!(finished.fields.duration_ms, Some(1_201_000));
     }
 }
+
+#[test]
+fn a_run_of_weeks_is_followed_and_one_that_cannot_be_read_is_given_up_after_a_day() {
+    for (readable, followed) in [(true, 1), (false, 0)] {
+        let (mut bench, run) =
+            accepted("  - { name: a, pipeline: P, schedule: { at: '2026-11-24T12:00:00Z' } }");
+        let mut answered = 0;
+        for _ in 0..20 * 24 {
+            bench.pass(10);
+            bench.clock.advance(Duration::from_secs(3_590));
+            while answered < bench.passes.len() {
+                let pass = Box::new(bench.passes[answered].clone());
+                answered += 1;
+                let runs = pass.one_by_one.iter().map(|_| found(run, "InProgress")).collect();
+                let passed = match readable {
+                    true => Passed { runs, calls: 1, ..Passed::default() },
+                    false => {
+                        let no = Some(refused());
+                        Passed { unlisted: no.clone(), unshown: no, calls: 1, ..Passed::default() }
+                    }
+                };
+                bench.tell(Input::Passed(pass, Box::new(passed)));
+            }
+        }
+        assert_eq!(bench.engine.followed_runs(), followed, "readable: {readable}");
+        assert_eq!(bench.events(Name::RunVanished).len(), 1 - followed);
+    }
+}
