@@ -41,6 +41,7 @@ impl Tasks {
                 pipeline: &intent.pipeline,
                 request_id: intent.firing_id,
                 body: intent.body.expose(),
+                recovers: intent.recovers.as_ref().map(|recovers| (recovers.run, &recovers.from)),
                 timeout: intent.policy.timeout,
             };
             let attempted = client.create_run(call).await;

@@ -17,8 +17,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::clock::{Clock, Now};
-use crate::config::{Azure, Endpoint};
-use crate::ids::{Factory, FiringId, PipelineName};
+use crate::config::{Azure, Endpoint, RecoverFrom};
+use crate::ids::{Factory, FiringId, PipelineName, RunId};
 
 pub use credential::{CredentialError, Environment};
 pub use http::HttpError;
@@ -79,6 +79,8 @@ pub struct CreateRun<'a> {
     pub request_id: FiringId,
     /// The parameters, as a JSON object.
     pub body: &'a str,
+    /// The run that it recovers, and where it goes on, if it recovers one.
+    pub recovers: Option<(RunId, &'a RecoverFrom)>,
     /// How long the call may take.
     pub timeout: Duration,
 }
@@ -135,7 +137,10 @@ impl Client {
                 return Attempted { sent_at: now, answered_at: now, outcome, token_generation: 0 };
             }
         };
-        let target = self.create_run_target(call.factory, call.pipeline);
+        let target = match call.recovers {
+            Some((run, from)) => self.recovery_target(&call, run, from),
+            None => self.create_run_target(call.factory, call.pipeline),
+        };
         let sent_at = clock.now();
         let result = match target {
             Ok(target) => {
@@ -238,6 +243,26 @@ impl Client {
         }
         known.insert(key, target.clone());
         Ok(target)
+    }
+
+    /// The address of a createRun that recovers a run (REST reference, "Pipelines - Create Run": the parameters are
+    /// those of the run that is referred to).
+    fn recovery_target(
+        &self,
+        call: &CreateRun<'_>,
+        run: RunId,
+        from: &RecoverFrom,
+    ) -> Result<Target, String> {
+        let run = run.to_string();
+        let mut query = vec![API_VERSION, ("referencePipelineRunId", &run), ("isRecovery", "true")];
+        match from {
+            RecoverFrom::Failure => query.push(("startFromFailure", "true")),
+            RecoverFrom::Start => {}
+            RecoverFrom::Activity(name) => query.push(("startActivityName", name)),
+        }
+        let rest = ["pipelines", call.pipeline.as_str(), "createRun"];
+        let path = [&factory_path(call.factory)[..], &rest].concat();
+        Target::new(&self.0.resource_manager, &path, &query)
     }
 
     fn target(&self, factory: &Factory, rest: &[&str]) -> Result<Target, String> {

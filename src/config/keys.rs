@@ -8,7 +8,9 @@ use serde_json::{Map, Value};
 use super::collect::{Collector, join};
 use super::problem::Found;
 use super::value::{Moment, duration_within};
-use super::{Missed, OnDeadline, OnUnknown, Overlap, OverlapScope, Policy, except, raw};
+use super::{
+    Missed, OnDeadline, OnUnknown, Overlap, OverlapScope, Policy, RecoverFrom, Recovery, except, raw,
+};
 use crate::ids::{FactoryName, ResourceGroup, SubscriptionId};
 use crate::retry::RetryPolicy;
 use crate::schedule::{DstGap, DstOverlap, Except, Zone};
@@ -52,6 +54,38 @@ pub(super) struct PolicyKeys {
     pub(super) overlap_scope: Option<OverlapScope>,
     pub(super) max_queued: Option<u32>,
     pub(super) max_active: Option<u32>,
+    pub(super) recovery: RecoveryKeys,
+    pub(super) pause_after_failures: Option<u32>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct RecoveryKeys {
+    /// Whether there is any of it.
+    given: bool,
+    max: Option<u32>,
+    delay: Option<Duration>,
+    from: Option<RecoverFrom>,
+}
+
+impl RecoveryKeys {
+    fn or(&self, defaults: &Self) -> Self {
+        Self {
+            given: self.given || defaults.given,
+            max: self.max.or(defaults.max),
+            delay: self.delay.or(defaults.delay),
+            from: self.from.clone().or_else(|| defaults.from.clone()),
+        }
+    }
+
+    fn recovery(&self) -> Option<Recovery> {
+        let shipped = Recovery::default();
+        let recovery = Recovery {
+            max: self.max.unwrap_or(shipped.max),
+            delay: self.delay.unwrap_or(shipped.delay),
+            from: self.from.clone().unwrap_or(shipped.from),
+        };
+        (self.given && recovery.max > 0).then_some(recovery)
+    }
 }
 
 impl PolicyKeys {
@@ -77,6 +111,8 @@ impl PolicyKeys {
             overlap_scope: self.overlap_scope.or(defaults.overlap_scope),
             max_queued: self.max_queued.or(defaults.max_queued),
             max_active: self.max_active.or(defaults.max_active),
+            recovery: self.recovery.or(&defaults.recovery),
+            pause_after_failures: self.pause_after_failures.or(defaults.pause_after_failures),
         }
     }
 
@@ -105,6 +141,8 @@ impl PolicyKeys {
             overlap_scope: self.overlap_scope.unwrap_or(shipped.overlap_scope),
             max_queued: self.max_queued.unwrap_or(shipped.max_queued),
             max_active: self.max_active,
+            recovery: self.recovery.recovery(),
+            pause_after_failures: self.pause_after_failures.filter(|failures| *failures > 0),
         }
     }
 }
@@ -145,6 +183,11 @@ pub(super) fn keys(collector: &mut Collector<'_>, path: &str, raw: raw::Entry) -
         Some(value) => collector.section(&join(path, "retry"), value).unwrap_or_default(),
         None => raw::Retry::default(),
     };
+    let recovery = raw.recovery.map(|value| {
+        let path = join(path, "recovery");
+        let raw = collector.section(&path, value).unwrap_or_default();
+        recovery_keys(collector, &path, raw)
+    });
     let mut duration = |key, field, least: &str, most: &str| {
         collector.read(path, key, field, |text: String| duration_within(&text, least, most))
     };
@@ -169,6 +212,10 @@ pub(super) fn keys(collector: &mut Collector<'_>, path: &str, raw: raw::Entry) -
         collector.read(path, "max_queued", raw.max_queued, |number| within(number, 1, 10_000));
     policy.max_active =
         collector.read(path, "max_active", raw.max_active, |number| within(number, 1, 10_000));
+    policy.recovery = recovery.unwrap_or_default();
+    policy.pause_after_failures =
+        collector
+            .read(path, "pause_after_failures", raw.pause_after_failures, |number| within(number, 0, 1_000));
     retry_keys(collector, &join(path, "retry"), retry, &mut policy);
     Keys { policy, ..keys }
 }
@@ -182,6 +229,19 @@ fn retry_keys(collector: &mut Collector<'_>, path: &str, raw: raw::Retry, policy
     policy.deadline = duration("deadline", raw.deadline, "0s", "7d");
     policy.max_attempts =
         collector.read(path, "max_attempts", raw.max_attempts, |number| within(number, 1, 100));
+}
+
+fn recovery_keys(collector: &mut Collector<'_>, path: &str, raw: raw::Recovery) -> RecoveryKeys {
+    let from = collector.take(path, "from", raw.from);
+    if from == Some(RecoverFrom::Activity(String::new())) {
+        collector.wrong(path, "from", "the activity has no name");
+    }
+    RecoveryKeys {
+        given: true,
+        max: collector.read(path, "max", raw.max, |number| within(number, 0, 10)),
+        delay: collector.read(path, "delay", raw.delay, |text: String| duration_within(&text, "0s", "7d")),
+        from,
+    }
 }
 
 fn within(number: u32, least: u32, most: u32) -> Result<u32, String> {

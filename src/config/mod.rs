@@ -236,6 +236,10 @@ pub struct Policy {
     pub max_queued: u32,
     /// How many may run at once, if not one, or with `overlap: allow` as many as there are.
     pub max_active: Option<u32>,
+    /// How a run that failed is recovered.
+    pub recovery: Option<Recovery>,
+    /// After how many runs in a row that failed its entry is paused.
+    pub pause_after_failures: Option<u32>,
 }
 
 impl Policy {
@@ -248,7 +252,7 @@ impl Policy {
     /// Whether its run is followed: where others depend on it in any case.
     #[must_use]
     pub fn follows(&self) -> bool {
-        self.follow || self.is_gated()
+        self.follow || self.is_gated() || self.recovery.is_some() || self.pause_after_failures.is_some()
     }
 }
 
@@ -271,6 +275,8 @@ impl Default for Policy {
             overlap_scope: OverlapScope::default(),
             max_queued: 100,
             max_active: None,
+            recovery: None,
+            pause_after_failures: None,
         }
     }
 }
@@ -336,4 +342,34 @@ pub enum OverlapScope {
     Entry,
     /// All runs of the pipeline, whoever started them.
     Pipeline,
+}
+
+/// How a run that failed is recovered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recovery {
+    /// How often.
+    pub max: u32,
+    /// How long after each failure.
+    pub delay: Duration,
+    /// Where it goes on.
+    pub from: RecoverFrom,
+}
+
+impl Default for Recovery {
+    fn default() -> Self {
+        Self { max: 2, delay: Duration::from_secs(300), from: RecoverFrom::default() }
+    }
+}
+
+/// Where a run that recovers another goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RecoverFrom {
+    /// At the activities that failed.
+    #[default]
+    Failure,
+    /// At its start.
+    Start,
+    /// At this activity.
+    Activity(String),
 }

@@ -399,10 +399,15 @@ pub(super) struct Entry {
     pub(super) max_queued: Option<Field<u32>>,
     /// How many may run at once, 1 to 10000. Default: 1, or without limit where overlap is allowed.
     pub(super) max_active: Option<Field<u32>>,
+    /// How a run that failed is recovered. Default: it is not.
+    #[schemars(with = "Option<Recovery>")]
+    pub(super) recovery: Option<Value>,
+    /// After how many runs in a row that failed the entry is paused, at most 1000; 0: never. Default: 0.
+    pub(super) pause_after_failures: Option<Field<u32>>,
 }
 
 impl Section for Entry {
-    const LATER: &'static [&'static str] = &["recovery", "pause_after_failures", "serialize"];
+    const LATER: &'static [&'static str] = &["serialize"];
     const ELSEWHERE: &'static [(&'static str, &'static str)] = &[
         ("cron", "under `schedule:`"),
         ("every", "under `schedule:`"),
@@ -608,6 +613,20 @@ pub(super) struct Retry {
 }
 
 impl Section for Retry {}
+
+/// How a run that failed is recovered, never past the entry's next nominal time.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct Recovery {
+    /// How often, at most 10; 0: never. Default: 2.
+    pub(super) max: Option<Field<u32>>,
+    /// How long after each failure, at most 7d. Default: 5m.
+    pub(super) delay: Option<Field<String>>,
+    /// Where it goes on: failure, start, or `{ activity: NAME }`. Default: failure.
+    pub(super) from: Option<Field<super::RecoverFrom>>,
+}
+
+impl Section for Recovery {}
 
 /// The JSON Schema of a schedule file.
 #[must_use]

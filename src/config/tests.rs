@@ -8,6 +8,8 @@ use std::time::Duration;
 use super::*;
 use crate::template::Tried;
 
+mod runs;
+
 /// The least that an `azure:` block says.
 pub(crate) const AZURE: &str = "azure:
   tenant_id: contoso.onmicrosoft.com
@@ -358,31 +360,6 @@ fn a_schedule_that_cannot_be_meant_is_refused() {
     assert!(said("{ at: '2026-01-01T00:00:00.5Z' }").contains("whole second"));
     assert!(said("[]").contains("list is empty"));
     assert!(said("5").contains("not a number"));
-}
-
-#[test]
-fn a_run_can_only_have_a_deadline_if_it_is_followed() {
-    let entry = |more: &str| {
-        read(&format!("{AZURE}pipelines:\n  - {{ name: a, pipeline: P, schedule: '@daily', {more} }}\n"))
-    };
-    let policy = Arc::clone(&entry("run_deadline: 6h, on_deadline: cancel").unwrap().entries[0].policy);
-    assert_eq!(policy.run_deadline, Some(Duration::from_secs(6 * 3_600)));
-    assert_eq!((policy.follow, policy.on_deadline), (true, OnDeadline::Cancel));
-    let problems = entry("run_deadline: 6h, follow: false").unwrap_err();
-    assert!(problems.to_string().contains("must be true where there is a `run_deadline`"), "{problems}");
-}
-
-#[test]
-fn overlap_implies_that_runs_are_followed() {
-    let entry = |more: &str| {
-        let text = format!("{AZURE}pipelines:\n  - {{ name: a, pipeline: P, schedule: '@daily', {more} }}\n");
-        Arc::clone(&read(&text).unwrap().entries[0].policy)
-    };
-    let policy = entry("overlap: queue_one, overlap_scope: pipeline, max_queued: 7, follow: false");
-    assert_eq!((policy.overlap, policy.overlap_scope), (Overlap::QueueOne, OverlapScope::Pipeline));
-    assert_eq!((policy.max_queued, policy.max_active, policy.follows()), (7, None, true));
-    assert!(entry("max_active: 3, follow: false").follows());
-    assert!(!entry("overlap: allow, follow: false").follows());
 }
 
 #[test]

@@ -232,7 +232,13 @@ fn of_run(run: &Run) -> Fields {
 }
 
 /// A run has ended.
-pub(super) fn finished(run: &Run, found: &FoundRun, duration_ms: u64, studio: &str) -> Event {
+pub(super) fn finished(
+    run: &Run,
+    found: &FoundRun,
+    duration_ms: u64,
+    studio: &str,
+    recovered_in_ms: Option<i64>,
+) -> Event {
     let failed = found.status.eq_ignore_ascii_case("Failed");
     let level = match found.status.eq_ignore_ascii_case("Succeeded") {
         true => Level::Info,
@@ -242,12 +248,16 @@ pub(super) fn finished(run: &Run, found: &FoundRun, duration_ms: u64, studio: &s
     let said = (level > Level::Info && !found.message.is_empty()).then(|| found.message.clone());
     let words: String = said.iter().flat_map(|said| said.chars().take(MOST_WORDS)).collect();
     let why = if words.is_empty() { words } else { format!(": {words}") };
+    let then = recovered_in_ms.map(|ms| format!("; it is recovered in {} s", ms / 1_000)).unwrap_or_default();
     let seconds = std::time::Duration::from_millis(duration_ms).as_secs_f64();
-    let message =
-        format!("run {} of {} ended {} after {seconds:.1} s{why}", run.id, run.intent.pipeline, found.status);
+    let message = format!(
+        "run {} of {} ended {} after {seconds:.1} s{then}{why}",
+        run.id, run.intent.pipeline, found.status
+    );
     let fields = Fields {
         run_status: Some(found.status.clone()),
         duration_ms: Some(duration_ms),
+        retry_in_ms: recovered_in_ms.and_then(|ms| u64::try_from(ms).ok()),
         error_message: said,
         monitor_url: Some(run.intent.factory.monitor_url(studio, run.id)),
         ..of_run(run)

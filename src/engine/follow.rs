@@ -204,7 +204,13 @@ impl Engine {
             followed: false,
             ..RunProgress::new(firing)
         }));
-        self.events.push(announce::finished(&run, found, duration_ms, self.studio));
+        let failed = found.status.eq_ignore_ascii_case("Failed");
+        let again_at = if failed { self.recover(&run.intent, run.id, now) } else { None };
+        let again_in = again_at.map(|at| announce::ms_between(now.wall, at));
+        self.events.push(announce::finished(&run, found, duration_ms, self.studio, again_in));
+        if again_in.is_none() && (failed || found.status.eq_ignore_ascii_case("Succeeded")) {
+            self.count_failure(&run.intent, failed, now);
+        }
         self.make_room(&run.intent, now);
     }
 

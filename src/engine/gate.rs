@@ -46,6 +46,9 @@ impl Engine {
         if asked {
             return self.open_gate(firing, now);
         }
+        if intent.kind == Kind::Recovery {
+            return self.pass_gate_to_recover(firing, intent, now);
+        }
         if self.is_paused(&intent) {
             return self.skip_planned(&[intent], Reason::Paused, now.wall);
         }
@@ -80,7 +83,7 @@ impl Engine {
         pauses.is_some_and(|pauses| pauses.iter().any(|pause| pause.covers(intent.nominal)))
     }
 
-    fn open_gate(&mut self, firing: FiringId, now: Now) {
+    pub(super) fn open_gate(&mut self, firing: FiringId, now: Now) {
         if let Some(live) = self.live.get_mut(&firing) {
             live.open_gate(now.wall);
             self.make_ready(firing);
@@ -122,6 +125,11 @@ impl Engine {
         self.look_at_lane(&key, now);
     }
 
+    /// Whether there is room for a firing by what is known of its lane.
+    pub(super) fn has_room_beside(&self, intent: &Intent, now: Now) -> bool {
+        self.has_room(&Key::of(intent), intent, now)
+    }
+
     fn has_room(&self, key: &Key, intent: &Intent, now: Now) -> bool {
         limit(&intent.policy).is_none_or(|limit| self.active(key, intent, now) < limit)
     }
@@ -129,14 +137,15 @@ impl Engine {
     /// How many of a lane are running, or may be: runs that are not over, firings under way, and firings that are
     /// held since at most an hour.
     fn active(&self, key: &Key, but: &Intent, now: Now) -> usize {
-        let Some(lane) = self.lanes.get(key) else { return 0 };
-        let unread_for = lane.unread_since.map(|since| now.boot.saturating_sub(since));
+        let lane = self.lanes.get(key);
+        let unread_since = lane.and_then(|lane| lane.unread_since);
+        let unread_for = unread_since.map(|since| now.boot.saturating_sub(since));
         let runs = match (key, unread_for) {
             (_, Some(unread)) if unread >= UNKNOWN => 0,
             (Key::Entry(entry), _) => self.runs.count_of(entry),
             (Key::Pipeline(pipeline), unread) => {
                 let mut runs: HashSet<RunId> = self.runs.in_pipeline(pipeline).collect();
-                runs.extend(&lane.others);
+                runs.extend(lane.into_iter().flat_map(|lane| &lane.others));
                 runs.len().max(usize::from(unread.is_some()))
             }
         };
@@ -148,7 +157,8 @@ impl Engine {
                     Key::Pipeline(pipeline) => aim(intent) == *pipeline,
                 }
         };
-        runs + lane.busy_beside(but.firing_id) + self.held.values().filter(may_run).count()
+        let busy = lane.map_or(0, |lane| lane.busy_beside(but.firing_id));
+        runs + busy + self.held.values().filter(may_run).count()
     }
 
     /// Decides about a firing by what is known of its lane.

@@ -23,6 +23,7 @@ mod outcome;
 mod overlap;
 mod plan;
 mod ready;
+mod recovery;
 mod reload;
 mod requests;
 mod runs;
@@ -167,6 +168,8 @@ pub struct Engine {
     runs: Runs,
     /// The firings whose runs are to be cancelled, and when that is tried next, on the boot clock.
     cancelling: BTreeMap<FiringId, Duration>,
+    /// How often in a row runs of entries have failed that are to be paused for it.
+    failures: HashMap<EntryName, u32>,
     /// What must not run at once.
     lanes: Lanes,
     /// Looks at lanes that are under way, by their request id, and when they began on the boot clock.

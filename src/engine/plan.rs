@@ -338,6 +338,7 @@ impl Engine {
             policy: Arc::clone(&entry.policy),
             schedule_version: Arc::clone(&self.plan.version),
             planned_at: now.wall,
+            recovers: None,
         }
     }
 }

@@ -177,7 +177,7 @@ impl Engine {
         self.committing.entry(self.next_batch).or_default().push(firing);
     }
 
-    fn pause(&mut self, name: &EntryName, note: Option<String>, now: Now) -> Result<(), String> {
+    pub(super) fn pause(&mut self, name: &EntryName, note: Option<String>, now: Now) -> Result<(), String> {
         if !self.plan.slots.contains_key(name) {
             return Err(no_such_entry(name));
         }

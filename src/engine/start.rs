@@ -42,6 +42,7 @@ impl Engine {
             weighing: HashSet::new(),
             runs: Runs::default(),
             cancelling: BTreeMap::new(),
+            failures: snapshot.failures.clone(),
             lanes: Lanes::default(),
             lane_looks: HashMap::new(),
             answering: HashMap::new(),

@@ -23,6 +23,7 @@ mod outage;
 mod overlap;
 mod people;
 mod query;
+mod recovery;
 mod set_back;
 
 /// The engine with a clock of its own, and all that it wanted done.
@@ -65,7 +66,11 @@ impl Bench {
     fn slow(at: &str, pipelines: &str, snapshot: Snapshot) -> Self {
         let clock = ManualClock::at(at.parse().unwrap());
         let now = clock.now();
-        let random: Random = Box::new(|| 7);
+        let mut drawn = 6;
+        let random: Random = Box::new(move || {
+            drawn += 1;
+            drawn
+        });
         let open = snapshot.open.iter().map(|open| (open.intent.firing_id, (open.intent.nominal, false)));
         let known = open.collect();
         let (engine, actions) = Engine::start(&schedule(pipelines), &[], snapshot, random, now, now);

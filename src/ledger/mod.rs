@@ -25,7 +25,7 @@ pub use evidence::{Evidence, InForce, Kept, OpenPause, Standing};
 pub use lock::{Lock, LockError};
 pub use record::{
     About, Answer, Asks, Attempt, Batch, Body, FollowedRun, Intent, Known, Loaded, Mark, Pause, Progress,
-    Reason, Record, Request, RunProgress, Settlement, State, Written,
+    Reason, Record, Recovers, Request, RunProgress, Settlement, State, Written,
 };
 pub use sign::{NextFiring, RejectedSign, SignOfLife, StoppedSign, TokenSign};
 pub use skips::{Skips, cut, skipped};
@@ -83,6 +83,8 @@ pub struct Snapshot {
     pub followed: Vec<FollowedRun>,
     /// From when until when entries were, or are, paused, in order.
     pub pauses: HashMap<EntryName, Vec<Pause>>,
+    /// How often in a row runs of entries have failed.
+    pub failures: HashMap<EntryName, u32>,
     /// Whether each factory has so far always taken our request id as the run's, by [`crate::ids::Factory::key`].
     pub learned: HashMap<String, bool>,
     /// The last schedule that was in force: version and text.

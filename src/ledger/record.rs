@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{SignOfLife, Skips};
 use crate::azure::outcome::Refusal;
-use crate::config::Policy;
+use crate::config::{Policy, RecoverFrom};
 use crate::event::{Event, Fields};
 use crate::ids::{EntryName, Factory, FiringId, Kind, Nominal, PipelineName, RunId};
 use crate::schedule::{Calendar, Fingerprint};
@@ -40,6 +40,19 @@ pub struct Intent {
     pub schedule_version: Arc<str>,
     /// When it was planned.
     pub planned_at: Timestamp,
+    /// The run that it recovers, if it recovers one.
+    pub recovers: Option<Arc<Recovers>>,
+}
+
+/// The run that a firing recovers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recovers {
+    /// The run, which failed.
+    pub run: RunId,
+    /// Which recovery of the first run it is, from 1.
+    pub number: u32,
+    /// Where it goes on.
+    pub from: RecoverFrom,
 }
 
 impl Intent {
@@ -375,6 +388,13 @@ pub enum Record {
         entry: EntryName,
         /// From when.
         at: Timestamp,
+    },
+    /// Runs of an entry have failed so often in a row.
+    Failures {
+        /// The entry.
+        entry: EntryName,
+        /// How often.
+        count: u32,
     },
     /// A factory was seen to take, or not to take, our request id as the run's.
     Learned {

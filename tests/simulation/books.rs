@@ -158,6 +158,7 @@ pub(crate) fn same_snapshots(there: &Snapshot, here: &Snapshot) {
     assert_eq!(known(&there.held), known(&here.held), "the ledgers know different held firings");
     assert_eq!(followed(&there.followed), followed(&here.followed), "the ledgers follow different runs");
     assert_eq!(there.pauses, here.pauses, "the ledgers know different pauses");
+    assert_eq!(there.failures, here.failures, "the ledgers count failures differently");
     assert_eq!(there.marks, here.marks, "the ledgers know different marks");
     assert_eq!(there.learned, here.learned, "the ledgers have learned differently");
     assert_eq!(there.schedule, here.schedule, "the ledgers know different schedules");

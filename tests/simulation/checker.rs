@@ -30,6 +30,8 @@ pub(crate) struct Counts {
     pub(crate) attempts: u64,
     pub(crate) runs: u64,
     pub(crate) held: u64,
+    pub(crate) recoveries: u64,
+    pub(crate) followed: u64,
     pub(crate) crashes: u64,
     pub(crate) starts: u64,
     pub(crate) steps: u64,
@@ -42,6 +44,8 @@ impl Counts {
         self.attempts += other.attempts;
         self.runs += other.runs;
         self.held += other.held;
+        self.recoveries += other.recoveries;
+        self.followed += other.followed;
         self.crashes += other.crashes;
         self.starts += other.starts;
         self.steps += other.steps;
@@ -177,6 +181,29 @@ impl Checker {
         }
         if first && intent.kind == Kind::Scheduled && intent.due > self.reached {
             self.fail(format!("{} was sent at {}, before {}", named(), self.reached, intent.due));
+        }
+    }
+
+    /// Only a run that failed is recovered, and not beside or after the entry's next nominal time.
+    pub(crate) fn recovers(&mut self, intent: &Intent, ledger: &MemoryLedger, service: &Service) {
+        let Some(recovers) = &intent.recovers else { return };
+        self.counts.recoveries += 1;
+        let failed = service.runs.get(&recovers.run).is_some_and(|run| run.fails);
+        let first = self.sent.contains(&intent.firing_id)
+            && ledger.rows.get(&intent.firing_id).is_some_and(|row| row.attempts == 0);
+        if !failed {
+            self.fail(format!("run {} was recovered, which has not failed", recovers.run));
+        }
+        let wanted = intent.policy.recovery.as_ref().is_some_and(|recovery| recovers.number <= recovery.max);
+        if !wanted || intent.kind != Kind::Recovery {
+            self.fail(format!("{} was recovered too often: {recovers:?}", intent.entry));
+        }
+        let others = ledger.rows.values().filter(|row| {
+            let same = row.intent.recovers.as_ref().is_some_and(|other| other.run == recovers.run);
+            same && row.intent.firing_id != intent.firing_id
+        });
+        if first && others.count() > 0 {
+            self.fail(format!("run {} was recovered twice", recovers.run));
         }
     }
 
@@ -360,8 +387,11 @@ impl Checker {
                         ));
                     }
                     let followed = row.intent.policy.follows();
-                    let over =
-                        matches!(row.run_status.as_deref(), Some("Succeeded" | "Cancelled" | "Vanished"));
+                    self.counts.followed += u64::from(followed);
+                    let over = matches!(
+                        row.run_status.as_deref(),
+                        Some("Succeeded" | "Failed" | "Cancelled" | "Vanished")
+                    );
                     if row.following || followed != over {
                         self.fail(format!("the run of {} was last {:?}", named(), row.run_status));
                     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adf_cron::azure::outcome::Refusal;
-use adf_cron::config::Policy;
+use adf_cron::config::{Policy, RecoverFrom};
 use adf_cron::event::{Event, Fields, Level, Name};
 use adf_cron::ids::{
     EntryName, Factory, FactoryName, FiringId, Kind, Nominal, PipelineName, ResourceGroup, RunId,
@@ -15,7 +15,7 @@ use adf_cron::ids::{
 };
 use adf_cron::ledger::{
     Answer, Asks, Attempt, Batch, Body, Intent, Ledger, LedgerError, Loaded, Mark, Progress, Reason, Record,
-    Request, RunProgress, Settlement, Skips, Snapshot, SqliteLedger, State, Written,
+    Recovers, Request, RunProgress, Settlement, Skips, Snapshot, SqliteLedger, State, Written,
 };
 use adf_cron::schedule::{Calendar, CalendarSpec, DstGap, DstOverlap, Every, Fingerprint, Form, Rule, Zone};
 use jiff::{SignedDuration, Timestamp};
@@ -145,6 +145,7 @@ fn intent(name: &str, time: &str) -> Intent {
         policy: Arc::new(Policy::default()),
         schedule_version: "v".into(),
         planned_at: at("00:00:00"),
+        recovers: None,
     }
 }
 
@@ -493,6 +494,20 @@ async fn a_run_is_followed_from_its_acceptance_to_its_end_and_not_anew(mut ledge
     assert!(ledger.load().await.unwrap().followed.is_empty(), "it is over");
 }
 
+async fn what_a_firing_recovers_and_how_often_runs_failed_is_known_after_a_restart(mut ledger: impl Kept) {
+    let run = RunId::from(FiringId::from_random([7; 16]));
+    let from = RecoverFrom::Activity("Copy Sales".to_owned());
+    let recovers = Some(Arc::new(Recovers { run, number: 2, from }));
+    let (firing_id, kind) = (FiringId::from_random([8; 16]), Kind::Recovery);
+    let again = Intent { firing_id, kind, recovers, ..intent("a", "10:00:00") };
+    let failures = |count| Record::Failures { entry: entry("a"), count };
+    write(&mut ledger, vec![planned(&intent("a", "10:00:00")), planned(&again), failures(1)]).await;
+    write(&mut ledger, vec![failures(2)]).await;
+    let snapshot = ledger.load().await.unwrap();
+    assert!(snapshot.open.iter().any(|known| *known.intent == again), "it stands beside what it recovers");
+    assert_eq!(snapshot.failures, HashMap::from([(entry("a"), 2)]));
+}
+
 async fn facts_are_kept_until_they_were_announced(mut ledger: impl Kept) {
     let firing = FiringId::from_random([3; 16]);
     let batch = |id, level| Batch {
@@ -615,6 +630,7 @@ on_both!(
     a_start_finds_marks_pauses_and_the_schedule_that_was_loaded_last,
     a_request_waits_until_it_is_answered_and_comes_with_what_is_known,
     a_run_is_followed_from_its_acceptance_to_its_end_and_not_anew,
+    what_a_firing_recovers_and_how_often_runs_failed_is_known_after_a_restart,
     facts_are_kept_until_they_were_announced,
     a_refused_record_takes_no_events_of_other_batches_with_it,
     a_run_belongs_to_the_firing_that_took_it_and_to_the_one_whose_id_it_has,

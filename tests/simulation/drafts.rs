@@ -244,6 +244,14 @@ fn following(dice: &mut Dice, follows: bool) -> String {
     let overlap = *dice.pick::<&str>(&["allow", "allow", "skip", "queue_one", "queue_all", "cancel_running"]);
     let scope = *dice.pick::<&str>(&["entry", "entry", "pipeline"]);
     let limit = *dice.pick::<&str>(&["", "", ", max_active: 2", ", max_active: 1, max_queued: 3"]);
+    let recovery = *dice.pick::<&str>(&[
+        "",
+        "",
+        ", recovery: { max: 2, delay: 10s }",
+        ", recovery: { max: 1, delay: 0s, from: start }",
+        ", pause_after_failures: 2",
+    ]);
+    let limit = format!("{limit}{recovery}");
     let overlap = format!("overlap: {overlap}, overlap_scope: {scope}{limit}");
     let drawn: [&str; 5] = [
         "follow: false",

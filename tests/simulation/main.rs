@@ -149,7 +149,8 @@ fn a_million_firings_each_end_in_exactly_one_known_outcome() {
     // The counts are worth a line in the log of a run that passes.
     let _ = writeln!(
         std::io::stderr(),
-        "{} firings ({} on SQLite) and {} nominal times left out, in {} attempts, {} runs, {} held; \
+        "{} firings ({} on SQLite) and {} nominal times left out, in {} attempts, {} runs, {} held, {} followed, \
+         {} attempts to recover; \
          {} starts, {} crashes, {} steps, {seeds} seeds, {:.0} s on {threads} threads",
         total.firings,
         on_disk.firings,
@@ -157,6 +158,8 @@ fn a_million_firings_each_end_in_exactly_one_known_outcome() {
         total.attempts,
         total.runs,
         total.held,
+        total.followed,
+        total.recoveries,
         total.starts,
         total.crashes,
         total.steps,

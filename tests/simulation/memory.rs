@@ -59,6 +59,7 @@ pub(crate) struct MemoryLedger {
     /// The last nominal times of the rows that stand for several, by the first.
     wide: BTreeMap<(EntryName, Nominal), Nominal>,
     marks: HashMap<EntryName, (Nominal, Fingerprint)>,
+    failures: HashMap<EntryName, u32>,
     learned: HashMap<String, bool>,
     pub(crate) pauses: HashMap<EntryName, Vec<Pause>>,
     /// The firings that took each run.
@@ -155,16 +156,17 @@ impl MemoryLedger {
             }
             Record::Paused { entry, at, .. } => self.pause(entry, kept(*at)),
             Record::Resumed { entry, at } => self.resume(entry, kept(*at)),
+            Record::Failures { entry, count } => {
+                self.failures.insert(entry.clone(), *count);
+            }
             Record::Learned { factory, takes_our_id } => {
                 self.learned.insert(factory.clone(), *takes_our_id);
             }
             Record::Answered { request, answer, at } => {
-                let asked = Wish { asked_at: kept(*at), request: (**request).clone(), answer: None };
-                let wish = self.wishes.entry(request.request_id.clone()).or_insert(asked);
-                wish.answer = Some(answer.clone());
-                if let Answer::Firing(firing) = answer {
-                    self.asked_for.insert(*firing);
-                }
+                self.answered(
+                    Wish { asked_at: kept(*at), request: (**request).clone(), answer: None },
+                    answer,
+                );
             }
             Record::CleanStop(clean) => {
                 self.reached = self.reached.filter(|_| !clean);
@@ -175,6 +177,14 @@ impl MemoryLedger {
             Record::Moved { firing_id, next_at, first_sent_at } => {
                 self.moved(*firing_id, next_at.map(kept), first_sent_at.map(kept));
             }
+        }
+    }
+
+    fn answered(&mut self, asked: Wish, answer: &Answer) {
+        let wish = self.wishes.entry(asked.request.request_id.clone()).or_insert(asked);
+        wish.answer = Some(answer.clone());
+        if let Answer::Firing(firing) = answer {
+            self.asked_for.insert(*firing);
         }
     }
 
@@ -481,6 +491,7 @@ impl MemoryLedger {
             held: in_state(&[State::Held]),
             followed: self.followed(),
             pauses: self.pauses.clone(),
+            failures: self.failures.clone(),
             learned: self.learned.clone(),
             schedule: self.in_force.clone(),
             clean_stop: self.clean_stop,

@@ -52,6 +52,8 @@ pub(crate) struct Run {
     /// When GET shows it, and when the query lists it.
     shown: Duration,
     listed: Duration,
+    /// Whether it fails in the end.
+    pub(crate) fails: bool,
     /// When it was cancelled.
     pub(crate) cancelled: Option<Now>,
 }
@@ -68,6 +70,7 @@ impl Run {
     fn status(&self, now: Now) -> &'static str {
         match self.cancelled {
             Some(_) => "Cancelled",
+            None if self.is_over(now) && self.fails => "Failed",
             None if self.is_over(now) => "Succeeded",
             None => "InProgress",
         }
@@ -169,15 +172,16 @@ impl Service {
             Ids::Conflict => return (error(409, "RunIdConflict"), None),
             Ids::Second => RunId::from(fresh(dice)),
         };
-        self.start(run, post, Some(post.intent.firing_id), now);
+        let fails = dice.one_in(4);
+        self.start(run, post, Some(post.intent.firing_id), fails, now);
         if dice.one_in(20) {
             // A trigger starts the same.
-            self.start(RunId::from(fresh(dice)), post, None, now);
+            self.start(RunId::from(fresh(dice)), post, None, false, now);
         }
         (created(run), Some(run))
     }
 
-    fn start(&mut self, id: RunId, post: &Post, of: Option<FiringId>, now: Now) {
+    fn start(&mut self, id: RunId, post: &Post, of: Option<FiringId>, fails: bool, now: Now) {
         let intent = &post.intent;
         let place = (intent.factory.name.to_string(), intent.pipeline.to_string());
         let run = Run {
@@ -189,6 +193,7 @@ impl Service {
             at: now,
             shown: now.boot + post.hidden_for.0,
             listed: now.boot + post.hidden_for.1,
+            fails,
             cancelled: None,
         };
         self.runs_at.entry(run.factory.clone()).or_default().push(id);

@@ -40,6 +40,7 @@ pub(super) fn remembered(
             policy: Arc::clone(&entry.policy),
             schedule_version: "v".into(),
             planned_at: nominal.timestamp(),
+            recovers: None,
         };
         let waits = *state == State::Waiting;
         Known {

@@ -184,7 +184,7 @@ fn insert_firings() -> QueryBuilder<Sqlite> {
     QueryBuilder::new(
         "INSERT INTO firing (firing_id, entry, pipeline, subscription, resource_group, factory, kind, nominal, \
          last_nominal, skipped, due, body, policy, schedule_version, planned_at, state, reason, attempts, counted, \
-         finished_at, error_message) ",
+         finished_at, error_message, recovers) ",
     )
 }
 
@@ -219,6 +219,8 @@ fn bind_firing<S>(
     row.push_bind(0_i64);
     row.push_bind(finished.map(|at| at.as_millisecond()));
     row.push_bind(closed.error_message.map(str::to_owned));
+    let recovers = intent.recovers.as_ref().and_then(|recovers| serde_json::to_string(&**recovers).ok());
+    row.push_bind(recovers);
 }
 
 /// A nominal time as it is kept.

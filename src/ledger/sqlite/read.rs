@@ -100,6 +100,10 @@ pub(super) fn intent(row: &SqliteRow) -> Result<Intent, LedgerError> {
         policy: Arc::new(json(row, "policy")?),
         schedule_version: get::<&str>(row, "schedule_version")?.into(),
         planned_at: time(row, "planned_at")?,
+        recovers: match get::<Option<&str>>(row, "recovers")? {
+            Some(_) => Some(Arc::new(json(row, "recovers")?)),
+            None => None,
+        },
     })
 }
 
@@ -168,6 +172,9 @@ impl SqliteLedger {
         for row in self.rows("SELECT entry, paused_at, resumed_at FROM pause ORDER BY paused_at").await? {
             let pause = Pause { from: time(&row, "paused_at")?, until: optional_time(&row, "resumed_at")? };
             snapshot.pauses.entry(column(&row, "entry", EntryName::new)?).or_default().push(pause);
+        }
+        for row in self.rows("SELECT entry, failures FROM failing").await? {
+            snapshot.failures.insert(column(&row, "entry", EntryName::new)?, number(&row, "failures")?);
         }
         for row in self.rows("SELECT factory, takes_our_id FROM factory").await? {
             snapshot.learned.insert(get(&row, "factory")?, get::<i64>(&row, "takes_our_id")? != 0);

@@ -11,7 +11,7 @@ use sqlx::{QueryBuilder, Sqlite};
 use super::SqliteLedger;
 use super::read::{column, get, intent, optional_time, time};
 use super::write::{Result, Writer};
-use crate::ids::{FiringId, Nominal, RunId};
+use crate::ids::{EntryName, FiringId, Nominal, RunId};
 use crate::ledger::{FollowedRun, LedgerError, RunProgress};
 
 impl Writer<'_> {
@@ -43,6 +43,19 @@ impl Writer<'_> {
              FROM new WHERE firing.firing_id = new.firing_id AND firing.state = 'accepted'",
         );
         self.execute(&mut query).await.map(drop)
+    }
+
+    /// Writes how often in a row runs of an entry have failed.
+    pub(super) async fn failures(&mut self, entry: &EntryName, count: u32) -> Result<()> {
+        sqlx::query(
+            "INSERT INTO failing (entry, failures) VALUES (?, ?) \
+             ON CONFLICT (entry) DO UPDATE SET failures = excluded.failures",
+        )
+        .bind(entry.as_str())
+        .bind(i64::from(count))
+        .execute(&mut *self.connection)
+        .await
+        .map(drop)
     }
 }
 

@@ -156,6 +156,7 @@ impl Writer<'_> {
             .execute(&mut *self.connection)
             .await
             .map(drop),
+            Record::Failures { entry, count } => self.failures(entry, *count).await,
             Record::Reopened { firing_id, at } => self.reopen(*firing_id, *at).await,
             Record::Paused { entry, at, note } => self.paused(entry, *at, note.as_deref()).await,
             Record::Resumed { entry, at } => self.resumed(entry, *at).await,

@@ -63,6 +63,7 @@ fn started(inside: &mut Inside, call: &Call, place: &Place, pipeline: &str) -> R
         request_id,
         parameters,
         run_group_id,
+        query: call.query.clone(),
         ..queued(inside, place, pipeline, run_id.clone(), call.arrived_at)
     };
     add(inside, run, referenced.is_some());
@@ -97,6 +98,7 @@ fn queued(inside: &Inside, place: &Place, pipeline: &str, run_id: String, at: Ti
         updated_at: at,
         ended_at: None,
         message: String::new(),
+        query: String::new(),
         ahead: ahead.unwrap_or_default(),
     }
 }

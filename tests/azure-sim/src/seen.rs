@@ -44,6 +44,8 @@ pub struct Run {
     pub ended_at: Option<Timestamp>,
     /// What is said about how it went.
     pub message: String,
+    /// The query of the call that made it.
+    pub query: String,
     /// What becomes of it by itself, in order.
     pub ahead: Vec<Stage>,
 }

@@ -1,4 +1,5 @@
-//! Runs after their start: followed to their end, and kept from running at once, against the stand-in.
+//! Runs after their start: followed to their end, kept from running at once, and recovered, against the stand-in.
 
 mod follow;
 mod overlap;
+mod recovery;

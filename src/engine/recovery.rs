@@ -1,0 +1,87 @@
+//! When a run fails: it is recovered, as often and as soon as its entry says but never past the entry's next nominal
+//! time; and an entry whose runs fail again and again is paused.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::Engine;
+use crate::clock::Now;
+use crate::config::Policy;
+use crate::ids::{FiringId, Kind, RunId};
+use crate::ledger::{Intent, Reason, Record, Recovers};
+use crate::retry::RetryPolicy;
+
+impl Engine {
+    /// A run failed: plans the firing that recovers it, if one does; returns when that is due.
+    pub(super) fn recover(&mut self, intent: &Arc<Intent>, run: RunId, now: Now) -> Option<Timestamp> {
+        let recovery = intent.policy.recovery.clone()?;
+        let number = intent.recovers.as_ref().map_or(0, |recovers| recovers.number) + 1;
+        let due = Self::later(now.wall, recovery.delay);
+        if number > recovery.max || self.only_requests || self.not_recovered(intent, due).is_some() {
+            return None;
+        }
+        let left = self.next_after(intent).map(|next| next.duration_since(due).unsigned_abs());
+        let retry = intent.policy.retry;
+        let deadline = left.map_or(retry.deadline, |left| left.min(retry.deadline));
+        let policy = Policy { retry: RetryPolicy { deadline, ..retry }, ..(*intent.policy).clone() };
+        let recovers = Recovers { run, number, from: recovery.from };
+        let firing_id = self.fresh_id();
+        self.take_up(Intent {
+            firing_id,
+            kind: Kind::Recovery,
+            due,
+            planned_at: now.wall,
+            policy: Arc::new(policy),
+            recovers: Some(Arc::new(recovers)),
+            ..(**intent).clone()
+        });
+        Some(due)
+    }
+
+    /// The entry's next nominal time after that of this firing, by the calendar in force.
+    fn next_after(&self, intent: &Intent) -> Option<Timestamp> {
+        let calendar = &self.plan.slots.get(&intent.entry)?.entry.calendar;
+        calendar.next_after(intent.nominal).map(|next| next.timestamp())
+    }
+
+    /// Why a run of this firing is not recovered at this time, if it is not.
+    fn not_recovered(&self, intent: &Intent, at: Timestamp) -> Option<Reason> {
+        let mut pauses = self.pauses.get(&intent.entry).into_iter().flatten();
+        if !self.plan.slots.contains_key(&intent.entry) {
+            Some(Reason::Removed)
+        } else if pauses.any(|pause| pause.until.is_none()) {
+            Some(Reason::Paused)
+        } else if self.next_after(intent).is_some_and(|next| next <= at) {
+            Some(Reason::Missed)
+        } else {
+            None
+        }
+    }
+
+    /// The time of a firing that recovers a run has come.
+    pub(super) fn pass_gate_to_recover(&mut self, firing: FiringId, intent: Arc<Intent>, now: Now) {
+        let crowded = || (!self.has_room_beside(&intent, now)).then_some(Reason::Overlap);
+        match self.not_recovered(&intent, now.wall).or_else(crowded) {
+            Some(reason) => self.skip_planned(&[intent], reason, now.wall),
+            None => self.open_gate(firing, now),
+        }
+    }
+
+    /// Counts how often in a row runs of an entry failed; too often pauses it.
+    pub(super) fn count_failure(&mut self, intent: &Intent, failed: bool, now: Now) {
+        let Some(limit) = intent.policy.pause_after_failures else { return };
+        let before = self.failures.get(&intent.entry).copied().unwrap_or_default();
+        let mut count = if failed { before + 1 } else { 0 };
+        if count >= limit {
+            let note = format!("{count} runs in a row have failed");
+            // One that is paused already, or is gone, needs no pause.
+            let _ = self.pause(&intent.entry, Some(note), now);
+            count = 0;
+        }
+        if count != before {
+            self.failures.insert(intent.entry.clone(), count);
+            self.records.push(Record::Failures { entry: intent.entry.clone(), count });
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Recovering runs that failed, in virtual time.
+
+use super::*;
+use crate::config::RecoverFrom;
+use crate::ledger::Recovers;
+
+fn hourly(more: &str) -> String {
+    format!("  - {{ name: a, pipeline: P, schedule: {{ every: 1h }}, {more} }}")
+}
+
+impl Bench {
+    /// The run of the firing that was sent last was accepted, and is shown so.
+    fn runs_to(&mut self, status: &str) -> RunId {
+        self.accept();
+        self.ends_as(status)
+    }
+
+    fn ends_as(&mut self, status: &str) -> RunId {
+        let run = RunId::from(self.sent.last().unwrap().firing_id);
+        // A pass that has begun and is not answered yet will do.
+        let passes = self.passes.len();
+        for _ in 0..40 {
+            if self.passes.len() == passes {
+                self.pass(1);
+            }
+        }
+        let found = FoundRun { run_id: Some(run), status: status.to_owned(), ..FoundRun::default() };
+        let pass = Box::new(self.passes.last().unwrap().clone());
+        let passed = Passed { runs: vec![found], calls: 1, ..Passed::default() };
+        self.tell(Input::Passed(pass, Box::new(passed)));
+        run
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let paused = self.events(Name::EntryPaused);
+        paused.iter().map(|event| event.fields.note.clone().unwrap()).collect()
+    }
+}
+
+fn at_noon(more: &str) -> Bench {
+    let mut bench = Bench::new("2026-11-24T11:59:59Z", &hourly(more));
+    bench.pass(1);
+    bench
+}
+
+#[test]
+fn a_run_that_failed_is_recovered_so_often_each_time_with_an_id_of_its_own() {
+    let mut bench = at_noon("recovery: { max: 2, delay: 5m }");
+    let first = bench.runs_to("Failed");
+    let told = bench.events(Name::RunFinished)[0];
+    assert_eq!(told.fields.retry_in_ms, Some(300_000));
+    bench.pass(299);
+    assert_eq!(bench.sent.len(), 1);
+    bench.pass(2);
+    let (run, from) = (first, RecoverFrom::Failure);
+    assert_eq!(bench.sent[1].recovers.as_deref(), Some(&Recovers { run, number: 1, from }));
+    assert_eq!((bench.sent[1].kind, bench.sent[1].nominal), (Kind::Recovery, bench.sent[0].nominal));
+    assert_ne!(bench.sent[1].firing_id, bench.sent[0].firing_id);
+    let second = bench.runs_to("Failed");
+    bench.pass(301);
+    assert_eq!(bench.sent[2].recovers.as_ref().map(|it| (it.run, it.number)), Some((second, 2)));
+    bench.runs_to("Failed");
+    bench.pass(600);
+    assert_eq!(bench.sent.len(), 3, "twice is enough");
+}
+
+#[test]
+fn a_run_that_succeeds_or_was_cancelled_is_not_recovered() {
+    for status in ["Succeeded", "Cancelled"] {
+        let mut bench = at_noon("recovery: { delay: 0s }");
+        bench.runs_to(status);
+        bench.pass(60);
+        assert_eq!(bench.sent.len(), 1, "{status}");
+    }
+}
+
+#[test]
+fn nothing_is_recovered_past_the_next_nominal_time_of_what_failed() {
+    let mut bench = at_noon("recovery: { delay: 5m }");
+    bench.accept();
+    bench.pass(3_350);
+    bench.ends_as("Failed");
+    bench.pass(600);
+    assert_eq!(bench.sent(), ["12:00:00", "13:00:00"], "it would have come too late");
+    // Planned in time, but the daemon was too busy until after the next.
+    let mut bench = at_noon("recovery: { delay: 5m }");
+    bench.accept();
+    bench.pass(3_200);
+    bench.ends_as("Failed");
+    bench.clock.advance(Duration::from_secs(600));
+    bench.pass(2);
+    let skipped = bench.events(Name::FiringSkipped);
+    let recovery = skipped.iter().find(|event| event.fields.kind.as_deref() == Some("recovery"));
+    assert_eq!(recovery.unwrap().fields.reason.as_deref(), Some("missed"));
+}
+
+#[test]
+fn nothing_is_recovered_while_its_entry_is_paused_or_beside_what_may_not_overlap() {
+    let mut bench = at_noon("recovery: { delay: 5m }");
+    bench.runs_to("Failed");
+    let entry = bench.sent[0].entry.clone();
+    let pause = Request::new("1".to_owned(), crate::ledger::Asks::Pause { entry, note: None });
+    bench.tell(Input::Asked(vec![pause]));
+    bench.pass(400);
+    assert_eq!(bench.sent.len(), 1);
+    let skipped = bench.events(Name::FiringSkipped)[0];
+    assert_eq!(skipped.fields.reason.as_deref(), Some("paused"));
+}
+
+#[test]
+fn an_entry_whose_runs_fail_in_a_row_is_paused_with_a_note() {
+    let mut bench = at_noon("pause_after_failures: 2");
+    for status in ["Failed", "Succeeded", "Failed", "Failed"] {
+        bench.runs_to(status);
+        if bench.notes().is_empty() {
+            let sent = bench.sent.len();
+            for _ in 0..61 {
+                if bench.sent.len() == sent {
+                    bench.pass(60);
+                }
+            }
+        }
+    }
+    assert_eq!(bench.notes(), ["2 runs in a row have failed"]);
+    bench.pass(7_200);
+    assert_eq!(bench.sent.len(), 4, "it is paused");
+}
+
+#[test]
+fn what_failed_before_a_restart_counts() {
+    let name = EntryName::new("a").unwrap();
+    let snapshot = Snapshot { failures: HashMap::from([(name, 1)]), ..Snapshot::default() };
+    let mut bench = Bench::after("2026-11-24T11:59:59Z", &hourly("pause_after_failures: 2"), snapshot);
+    bench.pass(1);
+    bench.runs_to("Failed");
+    assert_eq!(bench.notes().len(), 1);
+}
