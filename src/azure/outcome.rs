@@ -300,6 +300,20 @@ mod tests {
     }
 
     #[test]
+    fn no_status_but_these_says_that_nothing_was_started() {
+        let refused_before_anything = [400, 402, 403, 404, 405, 406, 410, 411, 413, 414, 415, 422, 431];
+        for status in 100..=599 {
+            let expected = match status {
+                401 => "unauthorized",
+                429 => "throttled",
+                status if refused_before_anything.contains(&status) => "rejected",
+                _ => "unknown",
+            };
+            assert_eq!(word(&answer(status, "")), expected, "{status}");
+        }
+    }
+
+    #[test]
     fn the_services_words_are_kept_without_control_characters_and_cut() {
         let long = "x".repeat(5_000);
         let body = format!(r#"{{"error":{{"code":"BadRequest","message":"a\u001b[31m\n{long}"}}}}"#);

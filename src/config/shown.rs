@@ -91,6 +91,8 @@ struct Outline {
     /// The lines that the next one may stand under, from the outside in: their depths, and whether what
     /// stands under them is secret.
     above: Vec<(usize, bool)>,
+    /// Whether the last line was secret, at least in part.
+    after: bool,
 }
 
 impl Outline {
@@ -112,7 +114,10 @@ impl Outline {
             self.above.truncate(outer.map_or(0, |outer| outer + 1));
             self.above.push((depth, under_secret || key.is_some()));
         }
-        if under_secret { Some(indent(line)) } else { key }
+        // Letters and a colon that slipped into the indent of a value make a key of it, far from what follows.
+        let swallowed = self.after && begins_with_key(content) && content.contains(":  ");
+        self.after = under_secret || swallowed || key.is_some();
+        if under_secret || swallowed { Some(indent(line)) } else { key }
     }
 }
 
@@ -239,6 +244,14 @@ mod tests {
             (
                 "  client_secret:\n# why\n    hunter2\n  b: 1",
                 "  client_secret: [hidden]\n[hidden]\n    [hidden]\n  b: 1",
+            ),
+            (
+                "  client_secret:\n    file:\n  x:  - hunter2\nb: 1",
+                "  client_secret: [hidden]\n    [hidden]\n  [hidden]\nb: 1",
+            ),
+            (
+                "client_secret: |\n    a\nx:    hunter2\nb: 1",
+                "client_secret: [hidden]\n    [hidden]\n[hidden]\nb: 1",
             ),
             ("client_secret: # {\nb: 1", "client_secret: [hidden]\nb: 1"),
             ("client_secret: it's {\nb: 1", "client_secret: [hidden]\nb: 1"),

@@ -126,8 +126,7 @@ fn triggers_of_microsofts_own_examples_are_imported_and_stay_as_stopped_as_they_
         report["entries"].as_array().unwrap().iter().map(|e| &e["proof"]["firings"]).collect();
     // From 18:32 to 18:48 each four minutes, both included; four days of quarter-hours.
     assert_eq!(firings, [&json!(5), &json!(4 * 96)]);
-    let notes = report["entries"][1]["notes"].to_string();
-    assert!(notes.contains("maxConcurrency: 2 is not carried over"), "{notes}");
+    assert!(report["yaml"].as_str().unwrap().contains("max_active: 2\n"), "{}", report["yaml"]);
     place.write(report["yaml"].as_str().unwrap());
     let check = place.run(&["check"]);
     assert_eq!(check.status.code(), Some(0), "{}", errors(&check));
@@ -186,6 +185,19 @@ fn the_windows_of_a_tumbling_trigger_are_those_of_the_entry_also_with_a_delay() 
         Some(0)
     );
     assert_eq!(place.sim.runs()[0].parameters["from"], "2026-02-15T00:00:00Z");
+}
+
+#[test]
+fn windows_run_as_many_at_once_and_are_tried_again_as_often_as_the_trigger_says() {
+    let place = Place::new();
+    let policy = json!({"retryPolicy": {"count": 3, "intervalInSeconds": 90}});
+    let (code, report, said) = import(&place, &[("t.json", &hourly_windows(&policy, &json!({})))]);
+    assert_eq!(code, 0, "{said}");
+    let yaml = report["yaml"].as_str().unwrap();
+    assert!(yaml.contains("max_active: 1\n"), "{yaml}");
+    assert!(yaml.contains("recovery: { max: 3, delay: \"90s\", from: start }"), "{yaml}");
+    place.write(yaml);
+    assert_eq!(place.run(&["check"]).status.code(), Some(0));
 }
 
 #[test]

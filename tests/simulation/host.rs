@@ -278,8 +278,8 @@ impl World {
                 }
                 Action::Send(intent) => {
                     self.checker.sends(&intent, &self.books.memory);
-                    self.checker.recovers(&intent, &self.books.memory, &self.network.service);
                     self.sent.insert(intent.firing_id, now.wall);
+                    self.checker.recovers(&intent, &self.books.memory, &self.network.service);
                     let there = self.service_now();
                     self.checker.overlaps(&intent, &self.books.memory, &self.network.service, there);
                     let way = self.network.post(intent, now);

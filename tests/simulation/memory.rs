@@ -161,12 +161,10 @@ impl MemoryLedger {
                 self.learned.insert(factory.clone(), *takes_our_id);
             }
             Record::Answered { request, answer, at } => {
-                let asked = Wish { asked_at: kept(*at), request: (**request).clone(), answer: None };
-                let wish = self.wishes.entry(request.request_id.clone()).or_insert(asked);
-                wish.answer = Some(answer.clone());
-                if let Answer::Firing(firing) = answer {
-                    self.asked_for.insert(*firing);
-                }
+                self.answered(
+                    Wish { asked_at: kept(*at), request: (**request).clone(), answer: None },
+                    answer,
+                );
             }
             Record::CleanStop(clean) => {
                 self.reached = self.reached.filter(|_| !clean);
@@ -177,6 +175,14 @@ impl MemoryLedger {
             Record::Moved { firing_id, next_at, first_sent_at } => {
                 self.moved(*firing_id, next_at.map(kept), first_sent_at.map(kept));
             }
+        }
+    }
+
+    fn answered(&mut self, asked: Wish, answer: &Answer) {
+        let wish = self.wishes.entry(asked.request.request_id.clone()).or_insert(asked);
+        wish.answer = Some(answer.clone());
+        if let Answer::Firing(firing) = answer {
+            self.asked_for.insert(*firing);
         }
     }
 

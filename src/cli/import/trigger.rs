@@ -193,37 +193,49 @@ fn tumbling(properties: &Map<String, Value>, own: &Map<String, Value>) -> Result
     let reference = properties.get("pipeline").ok_or("it starts no pipeline")?;
     let end = end.map(|end| later(end, delay)).transpose()?;
     let rule = Rule { end, ..Rule::plain(unit, interval, first) };
-    // A tumbling window trigger never leaves out a window.
-    let keys = vec![
-        ("timezone", json!("UTC")),
-        ("missed", json!("all")),
-        ("missed_within", json!("366d")),
-        ("missed_max", json!(10_000)),
-    ];
+    let (keys, notes) = beside(own);
     Ok(Trigger {
         started: started(properties),
         schedule,
         keys,
         pipelines: vec![pipeline(reference, &names)?],
-        notes: tumbling_notes(own),
+        notes,
         rule,
     })
 }
 
-/// What the service does beside starting the pipeline for each window.
-fn tumbling_notes(own: &Map<String, Value>) -> Vec<String> {
+/// What the service does beside starting the pipeline for each window: as keys of an entry, and notes.
+fn beside(own: &Map<String, Value>) -> (Vec<(&'static str, Value)>, Vec<String>) {
+    // A tumbling window trigger never leaves out a window.
+    let mut keys = vec![
+        ("timezone", json!("UTC")),
+        ("missed", json!("all")),
+        ("missed_within", json!("366d")),
+        ("missed_max", json!(10_000)),
+    ];
     let mut notes =
         vec!["windows that ended before the first start of the daemon are not made up for".to_owned()];
-    if let Some(most) = own.get("maxConcurrency").and_then(Value::as_i64) {
-        notes.push(format!(
-            "maxConcurrency: {most} is not carried over; a firing does not wait for the runs before it"
-        ));
+    keys.extend(side_by_side(own));
+    if let Some(recovery) = recovery(own) {
+        keys.push(("recovery", recovery));
+        notes.push("a failed run is started again only until the next window ends".to_owned());
     }
-    let retries = own.get("retryPolicy").and_then(|policy| policy.get("count"));
-    if retries.is_some_and(|count| count.as_i64() != Some(0)) {
-        notes.push("retryPolicy is not carried over: a run that fails is not started again".to_owned());
-    }
-    notes
+    (keys, notes)
+}
+
+/// How many windows may run at once: `maxConcurrency`, 50 where nothing is said. The others wait for their turn.
+fn side_by_side(own: &Map<String, Value>) -> [(&'static str, Value); 2] {
+    let most = own.get("maxConcurrency").and_then(Value::as_u64).unwrap_or(50).max(1);
+    [("max_active", json!(most)), ("max_queued", json!(10_000))]
+}
+
+/// `retryPolicy`: a run that fails is started again from its beginning, so often and after so long (30 s where nothing
+/// is said).
+fn recovery(own: &Map<String, Value>) -> Option<Value> {
+    let policy = own.get("retryPolicy")?;
+    let count = policy.get("count").and_then(Value::as_u64).filter(|count| *count > 0)?;
+    let delay = policy.get("intervalInSeconds").and_then(Value::as_u64).unwrap_or(30);
+    Some(json!({"max": count.min(10), "delay": format!("{delay}s"), "from": "start"}))
 }
 
 fn later(at: Timestamp, seconds: i64) -> Result<Timestamp, String> {
