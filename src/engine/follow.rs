@@ -50,6 +50,7 @@ impl Engine {
             deadline: intent.policy.run_deadline.map(|limit| accepted.boot + limit),
         };
         self.runs.begin(begun, self.settings.heartbeat * PATIENCE, accepted.boot);
+        self.cancel_if_unwanted(intent, accepted);
     }
 
     /// Goes on following the runs that the ledger knows of.

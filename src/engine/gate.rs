@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::lanes::Key;
+use super::lanes::{FRESH, Key};
 use super::live::{Live, Phase};
 use super::missed::is_late;
 use super::overlap::{Verdict, decide, limit};
@@ -16,12 +16,10 @@ use super::{Action, Engine, Timer};
 use crate::azure::follow::{Pass, Passed};
 use crate::azure::look::is_over;
 use crate::clock::Now;
-use crate::config::OverlapScope;
+use crate::config::{Overlap, OverlapScope};
 use crate::ids::{FiringId, Kind, Nominal, RunId};
 use crate::ledger::{Intent, Reason, Record, State};
 
-/// How old the state may be by which a firing is judged.
-const FRESH: Duration = Duration::from_secs(5);
 /// Between two looks at what is running in a pipeline, while firings are queued for it.
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
 /// How long what is not known counts as running.
@@ -109,10 +107,12 @@ impl Engine {
         let key = Key::of(intent);
         let lane = self.lanes.lane(intent);
         lane.leave(intent);
-        let is_fresh = lane.read_at.is_some_and(|at| now.boot.saturating_sub(at) <= FRESH);
+        let (is_fresh, unread) = (lane.is_fresh(now.boot), lane.unread_since.is_some());
         let may_change = match intent.policy.overlap_scope {
-            // What ended since the last look only makes room.
-            OverlapScope::Entry => self.runs.count_of(&intent.entry) > 0 && !self.has_room(&key, intent, now),
+            // What ended since the last look only makes room; after looks without an answer nothing is sure.
+            OverlapScope::Entry => {
+                self.runs.count_of(&intent.entry) > 0 && (unread || !self.has_room(&key, intent, now))
+            }
             OverlapScope::Pipeline => true,
         };
         if is_fresh || !may_change {
@@ -141,7 +141,8 @@ impl Engine {
         let unread_since = lane.and_then(|lane| lane.unread_since);
         let unread_for = unread_since.map(|since| now.boot.saturating_sub(since));
         let runs = match (key, unread_for) {
-            (_, Some(unread)) if unread >= UNKNOWN => 0,
+            // What was shown since then, by a pass over the factory, is known all the same.
+            (_, Some(unread)) if unread >= UNKNOWN => self.runs_of(key).len() - self.unheard(key, now),
             (Key::Entry(entry), _) => self.runs.count_of(entry),
             (Key::Pipeline(pipeline), unread) => {
                 let mut runs: HashSet<RunId> = self.runs.in_pipeline(pipeline).collect();
@@ -213,6 +214,13 @@ impl Engine {
         self.cancel_on(now);
     }
 
+    /// How many followed runs of a lane have not been shown for as long as what is not known counts as running.
+    fn unheard(&self, key: &Key, now: Now) -> usize {
+        let runs = self.runs_of(key);
+        let heard = runs.iter().filter_map(|firing| Some(self.runs.get(*firing)?.heard));
+        heard.filter(|heard| now.boot.saturating_sub(*heard) >= UNKNOWN).count()
+    }
+
     fn runs_of(&self, key: &Key) -> Vec<FiringId> {
         match key {
             Key::Entry(entry) => self.runs.of_entry(entry),
@@ -238,7 +246,23 @@ impl Engine {
     /// A run of this firing is over: there may be room in its lanes.
     pub(super) fn make_room(&mut self, intent: &Intent, now: Now) {
         self.release(&Key::Entry(intent.entry.clone()), now);
-        self.release(&Key::Pipeline(aim(intent)), now);
+        // Others may have started runs of the pipeline since it was looked at.
+        let key = Key::Pipeline(aim(intent));
+        match self.lanes.get_mut(&key).filter(|lane| !lane.queue.is_empty() && !lane.is_fresh(now.boot)) {
+            Some(_) => self.look_at_lane(&key, now),
+            None => self.release(&key, now),
+        }
+    }
+
+    /// What is queued wants the running ones cancelled: also one that is known only now.
+    pub(super) fn cancel_if_unwanted(&mut self, intent: &Intent, now: Now) {
+        for key in [Key::Entry(intent.entry.clone()), Key::Pipeline(aim(intent))] {
+            let waits = self.lanes.get(&key).and_then(|lane| lane.queue.first());
+            let waits = waits.and_then(|(_, firing)| self.live.get(firing));
+            if waits.is_some_and(|live| live.intent.policy.overlap == Overlap::CancelRunning) {
+                self.cancelling.entry(intent.firing_id).or_insert(now.boot);
+            }
+        }
     }
 
     /// Looks at what is running in a lane, if that may be done now.
@@ -301,7 +325,8 @@ impl Engine {
             let Some(lane) = self.lanes.get(&key) else { continue };
             let stale = lane.read_at.is_none_or(|at| now.boot.saturating_sub(at) >= LOOK_AGAIN);
             let is_pipeline = matches!(key, Key::Pipeline(_));
-            if !lane.at_gate.is_empty() || (is_pipeline && stale && !lane.queue.is_empty()) {
+            let changes = is_pipeline || lane.unread_since.is_some();
+            if !lane.at_gate.is_empty() || (changes && stale && !lane.queue.is_empty()) {
                 self.look_at_lane(&key, now);
             }
             if !is_pipeline {

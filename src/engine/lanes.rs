@@ -12,6 +12,9 @@ use super::search::{Aim, aim};
 use crate::config::OverlapScope;
 use crate::ids::{EntryName, FiringId, RunId};
 
+/// How old the state may be by which a firing is judged.
+pub(super) const FRESH: Duration = Duration::from_secs(5);
+
 /// Which lane.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Key {
@@ -106,6 +109,11 @@ impl Lanes {
 }
 
 impl Lane {
+    /// Whether the state by which a firing would be judged is new enough.
+    pub(super) fn is_fresh(&self, boot: Duration) -> bool {
+        self.read_at.is_some_and(|at| boot.saturating_sub(at) <= FRESH)
+    }
+
     fn is_empty(&self) -> bool {
         let idle = self.busy.is_empty() && self.at_gate.is_empty() && self.queue.is_empty() && !self.reading;
         // Since when nothing could be read must not be forgotten from one firing to the next.

@@ -140,7 +140,9 @@ impl Live {
     }
 
     pub(super) fn deadline(&self) -> Timestamp {
-        let from = self.started.unwrap_or(self.intent.due);
+        // What recovers a run has until the next nominal time, however late it may start.
+        let started = self.started.filter(|_| self.intent.kind != Kind::Recovery);
+        let from = started.unwrap_or(self.intent.due);
         from.checked_add(self.intent.policy.retry.deadline).unwrap_or(Timestamp::MAX)
     }
 

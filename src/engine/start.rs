@@ -163,7 +163,6 @@ impl Engine {
         {
             self.pause_bucket(&open.intent.factory.subscription, until, now);
         }
-        let goes_on_at = goes_on_at(open);
         let may_have_left = !nothing_left;
         let unknown = open.state == State::Unknown;
         let reopened = open.reopened_at.is_some();
@@ -184,10 +183,12 @@ impl Engine {
         if in_doubt {
             self.look_in(firing, std::time::Duration::ZERO, now);
         } else if waits {
+            // What waited for a token goes on at once, also by a clock that was set back before its due time.
+            let at = open.next_at.unwrap_or(now.wall);
             if let Some(live) = self.live.get_mut(&firing) {
-                live.phase = Phase::Backoff(goes_on_at);
+                live.phase = Phase::Backoff(at);
             }
-            self.set_timer(goes_on_at, Timer::Firing(firing));
+            self.set_timer(at, Timer::Firing(firing));
         } else {
             self.arm(firing, now);
         }

@@ -532,6 +532,7 @@ impl MemoryLedger {
                 && row.last.as_second() < second
                 && row.intent.due.as_millisecond() < ms
                 && end.as_millisecond() < ms
+                && !row.following
                 && matches!(row.state, State::Accepted | State::Rejected | State::Skipped | State::NotStarted)
         };
         let old: Vec<FiringId> =

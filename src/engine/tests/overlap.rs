@@ -16,13 +16,13 @@ fn first_runs(more: &str) -> (Bench, RunId) {
     (bench, run)
 }
 
-fn shown(run: RunId, status: &str) -> FoundRun {
+pub(super) fn shown(run: RunId, status: &str) -> FoundRun {
     FoundRun { run_id: Some(run), status: status.to_owned(), pipeline: "P".to_owned(), ..FoundRun::default() }
 }
 
 impl Bench {
     /// Lets time pass; each pass and each look at a lane shows these runs.
-    fn pass_with(&mut self, seconds: u64, runs: &[FoundRun]) {
+    pub(super) fn pass_with(&mut self, seconds: u64, runs: &[FoundRun]) {
         let mut answered = self.passes.len();
         for _ in 0..seconds {
             self.pass(1);
@@ -171,4 +171,47 @@ fn what_was_queued_is_not_missed_by_the_next_daemon() {
         snapshot,
     );
     assert_eq!(next.sent(), ["12:01:00"]);
+}
+
+impl Bench {
+    /// Lets time pass in which no look at runs gets an answer.
+    fn pass_unanswered(&mut self, seconds: u64) {
+        let mut answered = self.passes.len();
+        for _ in 0..seconds {
+            self.pass(1);
+            while let Some(pass) = self.passes.get(answered).cloned() {
+                answered += 1;
+                let no = Some(Unanswered::because("no connection".to_owned()));
+                let passed = Passed { unlisted: no.clone(), unshown: no, calls: 1, ..Passed::default() };
+                self.tell(Input::Passed(Box::new(pass), Box::new(passed)));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_minute_without_answers_does_not_let_a_second_run_start_hours_later() {
+    for (overlap, hours) in [("skip", 2), ("queue_one", 4)] {
+        let entry =
+            format!("  - {{ name: a, pipeline: P, schedule: {{ every: {hours}h }}, overlap: {overlap} }}");
+        let mut bench = Bench::new("2026-11-24T11:59:59Z", &entry);
+        bench.pass(1);
+        bench.accept();
+        let run = RunId::from(bench.sent[0].firing_id);
+        bench.pass_with(hours * 3_600 - 10, &[shown(run, "InProgress")]);
+        bench.pass_unanswered(80);
+        bench.pass_with(7_200, &[shown(run, "InProgress")]);
+        assert_eq!(bench.sent(), ["12:00:00"], "{overlap}: the run is shown all the time");
+    }
+}
+
+#[test]
+fn a_run_that_is_known_only_after_a_newer_firing_wanted_it_cancelled_is_cancelled() {
+    let entry = "  - { name: a, pipeline: P, schedule: { every: 1m, end: '2026-11-24T12:01:30Z' }, overlap: cancel_running }";
+    let mut bench = Bench::new("2026-11-24T11:59:59Z", entry);
+    bench.pass_with(62, &[]);
+    assert!(bench.cancels.is_empty(), "whether the first call made a run is not known yet");
+    bench.accept();
+    bench.pass_with(10, &[]);
+    assert_eq!(bench.cancels.len(), 1);
 }

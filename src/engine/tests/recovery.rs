@@ -1,5 +1,6 @@
 //! Recovering runs that failed, in virtual time.
 
+use super::overlap::shown;
 use super::*;
 use crate::config::RecoverFrom;
 use crate::ledger::Recovers;
@@ -134,4 +135,22 @@ fn what_failed_before_a_restart_counts() {
     bench.pass(1);
     bench.runs_to("Failed");
     assert_eq!(bench.notes().len(), 1);
+}
+
+#[test]
+fn a_recovery_that_starts_late_is_not_tried_again_past_the_next_nominal_time() {
+    let entry = "  - { name: a, pipeline: P, schedule: { every: 1h }, recovery: { delay: 5m } }";
+    let mut bench = Bench::new("2026-11-24T11:59:59Z", entry);
+    bench.pass(1);
+    bench.accept();
+    let run = RunId::from(bench.sent[0].firing_id);
+    bench.pass_with(20, &[shown(run, "Failed")]);
+    // The host sleeps until shortly before the next.
+    bench.clock.advance(Duration::from_secs(3_300));
+    bench.pass(1);
+    let later = Some(Duration::from_secs(900));
+    bench.answer(Outcome::RetryLater { refusal: Refusal::default(), retry_after: later, throttled: true });
+    bench.pass_with(1_200, &[]);
+    let recoveries = bench.sent.iter().filter(|intent| intent.kind == Kind::Recovery).count();
+    assert_eq!(recoveries, 1);
 }

@@ -60,7 +60,7 @@ pub(super) async fn prune(connection: &mut SqliteConnection, before: Timestamp) 
     // The first condition follows from the second, and lets the index be used.
     let old: Vec<String> = sqlx::query_scalar(
         "SELECT firing_id FROM firing WHERE nominal < ? AND last_nominal < ? AND due < ? \
-         AND COALESCE(finished_at, accepted_at, planned_at) < ? \
+         AND COALESCE(finished_at, accepted_at, planned_at) < ? AND COALESCE(following, 0) = 0 \
          AND state IN ('accepted', 'rejected', 'skipped', 'not_started') LIMIT ?",
     )
     .bind(milliseconds.div_euclid(1_000))
