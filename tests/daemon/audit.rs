@@ -203,7 +203,7 @@ fn audit_knows_what_was_removed_after_the_retention_and_the_version_of_then_stay
         &format!(
             "CREATE TABLE old AS SELECT * FROM firing WHERE state = 'accepted' LIMIT 1;
              UPDATE old SET firing_id = 'old', nominal = nominal - {0}, last_nominal = nominal - {0},
-                 due = due - {0} * 1000, accepted_at = accepted_at - {0} * 1000, planned_at = planned_at - {0} * 1000;
+                 due = due - {0} * 1000, accepted_at = accepted_at - {0} * 1000, planned_at = planned_at - {0} * 1000, following = 0;
              INSERT INTO firing SELECT * FROM old",
             90 * days
         ),
