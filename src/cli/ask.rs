@@ -17,6 +17,8 @@ use crate::systemd::Notifier;
 
 /// Between two looks at the ledger while the daemon works.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// So many looks lie between two at whether the daemon still runs.
+const LOOKS: u32 = 25;
 /// How long the daemon may take to take a request up: it looks at every heartbeat, which is at most 1m.
 const TAKE_UP_LIMIT: Duration = Duration::from_secs(90);
 
@@ -101,7 +103,7 @@ async fn alone(outside: &Outside, wish: Wish, loaded: Loaded, lock: Lock, path: 
     let exit = match daemon::once(&shell, once).await {
         OnceEnd::Failed(exit) => exit,
         OnceEnd::Recorded => match SqliteLedger::open_to_read(path).await {
-            Ok(mut ledger) => show(outside, &mut ledger, &wish).await,
+            Ok(mut ledger) => show(outside, &mut ledger, &wish, None).await,
             Err(error) => failed(&error),
         },
     };
@@ -127,11 +129,12 @@ async fn by_daemon(outside: &Outside, wish: &Wish, path: &Path) -> Exit {
         let left = |request: &Request| format!("request {} is left for the daemon\n", request.request_id);
         return print(&wish.requests.iter().map(left).collect::<String>());
     }
-    show(outside, &mut ledger, wish).await
+    show(outside, &mut ledger, wish, Some(path)).await
 }
 
 /// Shows what each request led to, once it is known; the exit code is that of the first that did not go well.
-async fn show(outside: &Outside, ledger: &mut SqliteLedger, wish: &Wish) -> Exit {
+/// `daemon` is the ledger of the daemon that carries them out, if this process does not.
+async fn show(outside: &Outside, ledger: &mut SqliteLedger, wish: &Wish, daemon: Option<&Path>) -> Exit {
     let asked_at = outside.clock.now().boot;
     let mut exit = Exit::Done;
     for request in &wish.requests {
@@ -147,7 +150,7 @@ async fn show(outside: &Outside, ledger: &mut SqliteLedger, wish: &Wish) -> Exit
             }
         };
         let end = match answer {
-            Answer::Firing(firing) => show_firing(ledger, firing, wish.format).await,
+            Answer::Firing(firing) => show_firing(ledger, firing, wish.format, daemon).await,
             Answer::Done => print(&wish.done),
             Answer::Refused(why) => {
                 complain(&why);
@@ -167,8 +170,14 @@ fn failed(error: &LedgerError) -> Exit {
 }
 
 /// Shows the end of the firing that a request led to, once it has one.
-async fn show_firing(ledger: &mut SqliteLedger, firing: FiringId, format: Format) -> Exit {
+async fn show_firing(
+    ledger: &mut SqliteLedger,
+    firing: FiringId,
+    format: Format,
+    daemon: Option<&Path>,
+) -> Exit {
     let mut told = false;
+    let mut looks = 0_u32;
     let row = loop {
         match ledger.firing(firing).await {
             Ok(Some(row)) => match State::parse(&row.state) {
@@ -182,6 +191,15 @@ async fn show_firing(ledger: &mut SqliteLedger, firing: FiringId, format: Format
             },
             Ok(None) => {}
             Err(error) => return failed(&error),
+        }
+        // Seldom, since a daemon that begins just then would find the lock taken.
+        looks += 1;
+        if looks.is_multiple_of(LOOKS) && daemon.is_some_and(|path| Lock::take(path).is_ok()) {
+            complain(&format!(
+                "the daemon has stopped before the end of firing {firing}; the next one goes on with it \
+                 (adf-cron history)"
+            ));
+            return Exit::Unavailable;
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     };

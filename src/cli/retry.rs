@@ -91,5 +91,8 @@ async fn in_state(
         complain(&chain(&error));
         Exit::Unavailable
     })?;
+    if rows.len() >= MOST as usize {
+        complain(&format!("these are the newest {MOST}; there may be more: run the command again for them"));
+    }
     Ok(rows.iter().rev().filter_map(|row| FiringId::parse(&row.firing_id).ok()).collect())
 }

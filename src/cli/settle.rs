@@ -23,6 +23,9 @@ pub(super) struct Arguments {
     /// It started nothing, and shall be sent again now, with the same id and parameters.
     #[arg(long)]
     retry: bool,
+    /// Only leave the request for the daemon.
+    #[arg(long)]
+    no_wait: bool,
     /// How the result is written.
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -44,5 +47,6 @@ pub(super) fn run(outside: &Outside, arguments: &Arguments) -> Exit {
         (None, false) => Settlement::NotStarted,
     };
     let asks = Asks::Settle { firing: arguments.firing, how };
-    carry_out(outside, outside.read(), Wish::of([asks], arguments.format))
+    let wish = Wish { no_wait: arguments.no_wait, ..Wish::of([asks], arguments.format) };
+    carry_out(outside, outside.read(), wish)
 }

@@ -1,9 +1,11 @@
 //! What the person on call does: settle, retry, pause, resume, with a daemon and without one.
 
+use std::process::Stdio;
+
 use azure_sim::{Effect, Fault, Operation, RunIdMode};
 use serde_json::Value;
 
-use crate::process::{Daemon, Place, errors, in_seconds, of, results};
+use crate::process::{Daemon, LIMIT, Place, errors, in_seconds, of, results};
 
 /// A daemon with one firing that is held, and that firing.
 pub(crate) fn held(place: &Place) -> (Daemon, String) {
@@ -154,4 +156,25 @@ fn a_paused_entry_starts_nothing_until_it_is_resumed_also_across_a_restart() {
     assert!(skipped["count"].as_u64() >= Some(4), "{skipped}");
     daemon.wait_for("run.created", |event| event["entry"] == "a");
     assert_eq!(place.run(&["pause", "nobody"]).status.code(), Some(2));
+}
+
+#[test]
+fn a_command_whose_daemon_dies_says_so_and_what_goes_on() {
+    let place = Place::new();
+    place.sim.set(|switches| {
+        switches.faults = vec![Fault::always(Operation::CreateRun, Effect::Hang { commit: false })]
+    });
+    place.write("pipelines:\n  - { name: a, pipeline: A, schedule: { every: 24h } }\n");
+    let daemon = place.daemon();
+    let mut fire = place.command(&["fire", "a"]);
+    let fire = fire.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    place.sim.wait_until(LIMIT, "the call", |seen| (seen.count(Operation::CreateRun) > 0).then_some(()));
+    daemon.kill();
+    let output = fire.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(69));
+    assert!(
+        errors(&output).contains("the daemon has stopped before the end of firing"),
+        "{}",
+        errors(&output)
+    );
 }
