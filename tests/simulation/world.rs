@@ -151,8 +151,8 @@ pub(crate) struct World {
 }
 
 /// How long after the end of the faults everything must have settled: deadlines and unanswered looks last an
-/// hour each.
-const SETTLES_IN: Duration = Duration::from_secs(4 * 3_600);
+/// hour each, and a queue of a hundred firings, one at a time, takes some minutes for each.
+const SETTLES_IN: Duration = Duration::from_secs(12 * 3_600);
 
 impl World {
     pub(crate) fn new(setup: Setup) -> Self {
