@@ -128,13 +128,14 @@ impl Engine {
         if look.is_none() && !self.pass_ended(&pass.factory, &passed, now) {
             return;
         }
+        let factory = pass.factory.key();
         for run in &passed.runs {
-            if let Some(firing) = run.run_id.and_then(|id| self.runs.firing_of(id)) {
+            if let Some(firing) = run.run_id.and_then(|id| self.runs.firing_of(&factory, id)) {
                 self.shown(firing, run, now);
             }
         }
         for run in &passed.absent {
-            if let Some(firing) = self.runs.firing_of(*run) {
+            if let Some(firing) = self.runs.firing_of(&factory, *run) {
                 self.not_shown(firing, now);
             }
         }

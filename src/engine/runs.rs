@@ -60,7 +60,8 @@ pub(super) struct Watch {
 #[derive(Debug, Default)]
 pub(super) struct Runs {
     runs: HashMap<FiringId, Run>,
-    by_id: HashMap<RunId, FiringId>,
+    /// By factory and id: a service that names a run of another factory must not make two firings one.
+    by_id: HashMap<(String, RunId), FiringId>,
     /// By `Factory::key`.
     watches: HashMap<String, Watch>,
     deadlines: BTreeSet<(Duration, FiringId)>,
@@ -99,7 +100,7 @@ impl Runs {
         let due = now + patience;
         watch.due.insert((due, firing));
         self.deadlines.extend(begun.deadline.map(|at| (at, firing)));
-        self.by_id.insert(begun.run, firing);
+        self.by_id.insert((factory.key(), begun.run), firing);
         self.by_entry.entry(begun.intent.entry.clone()).or_default().insert(firing);
         self.by_pipeline.entry(aim(&begun.intent)).or_default().insert(firing);
         let run = Run {
@@ -124,9 +125,9 @@ impl Runs {
         self.runs.get(&firing)
     }
 
-    /// The firing whose run this is.
-    pub(super) fn firing_of(&self, run: RunId) -> Option<FiringId> {
-        self.by_id.get(&run).copied()
+    /// The firing whose run this is, in this factory.
+    pub(super) fn firing_of(&self, factory: &str, run: RunId) -> Option<FiringId> {
+        self.by_id.get(&(factory.to_owned(), run)).copied()
     }
 
     /// The service showed a run.
@@ -165,7 +166,6 @@ impl Runs {
     /// The run is followed no longer.
     pub(super) fn end(&mut self, firing: FiringId) -> Option<Run> {
         let run = self.runs.remove(&firing)?;
-        self.by_id.remove(&run.id);
         if let Some(deadline) = run.deadline {
             self.deadlines.remove(&(deadline, firing));
         }
@@ -173,6 +173,7 @@ impl Runs {
         if let Some(watch) = self.watches.get_mut(&key) {
             watch.due.remove(&(run.due, firing));
         }
+        self.by_id.remove(&(key, run.id));
         remove(&mut self.by_entry, &run.intent.entry, firing);
         remove(&mut self.by_pipeline, &aim(&run.intent), firing);
         Some(run)
