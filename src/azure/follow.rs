@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::look::{FoundRun, Look, Unanswered, classify_look, classify_page, query_body};
+use super::look::{FoundRun, Look, Unanswered, classify_look, classify_page, clocks_agree, query_body};
 use super::outcome::{Answer, TransportError, clean, refusal};
 use super::{AHEAD, API_VERSION, Client, LOOK_TIMEOUT, MOST_PAGES, SKEW, Target, factory_path};
 use crate::ids::{Factory, FiringId, PipelineName, RunId};
@@ -132,7 +132,15 @@ impl Client {
         for _ in 0..MOST_PAGES {
             let body = pass.body(window, next.as_deref());
             let result = self.call(pass, &["queryPipelineRuns"], Some(body)).await;
-            next = passed.page(&result, self.0.clock.now().wall);
+            let answered_at = self.0.clock.now().wall;
+            next = passed.page(&result, answered_at);
+            // What is active is asked for over all the time that runs are kept.
+            if pass.active_of.is_none()
+                && let Err(unanswered) = clocks_agree(&result, answered_at)
+            {
+                passed.unlisted.get_or_insert(unanswered);
+                return;
+            }
             if next.is_none() {
                 return;
             }
@@ -142,9 +150,20 @@ impl Client {
     }
 
     async fn call(&self, pass: &Pass, path: &[&str], body: Option<String>) -> Result<Answer, TransportError> {
-        let token = self.0.token.get().await.map_err(TransportError::NotSent)?;
         let target = self.target(&pass.factory, path).map_err(TransportError::NotSent)?;
-        let result = self.0.http.call(&target, body, &token.bearer, pass.request_id, LOOK_TIMEOUT).await;
+        self.send(&target, body, pass.request_id, LOOK_TIMEOUT).await
+    }
+
+    /// Makes a call with the token in hand; one that the service refuses is not used again.
+    async fn send(
+        &self,
+        target: &Target,
+        body: Option<String>,
+        request_id: FiringId,
+        timeout: Duration,
+    ) -> Result<Answer, TransportError> {
+        let token = self.0.token.get().await.map_err(TransportError::NotSent)?;
+        let result = self.0.http.call(target, body, &token.bearer, request_id, timeout).await;
         if result.as_ref().is_ok_and(|answer| answer.status == 401) {
             self.0.token.reject(token.generation);
         }
@@ -159,28 +178,14 @@ impl Client {
         firing: FiringId,
         timeout: Duration,
     ) -> Cancelled {
-        let result = self.call_cancel(factory, run, firing, timeout).await;
-        classify_cancel(&result, self.0.clock.now().wall)
-    }
-
-    async fn call_cancel(
-        &self,
-        factory: &Factory,
-        run: RunId,
-        firing: FiringId,
-        timeout: Duration,
-    ) -> Result<Answer, TransportError> {
-        let token = self.0.token.get().await.map_err(TransportError::NotSent)?;
         let id = run.to_string();
         let path = [&factory_path(factory)[..], &["pipelineruns", &id, "cancel"]].concat();
         let query = [API_VERSION, ("isRecursive", "true")];
-        let target = Target::new(&self.0.resource_manager, &path, &query).map_err(TransportError::NotSent)?;
-        let body = Some(String::new());
-        let result = self.0.http.call(&target, body, &token.bearer, firing, timeout).await;
-        if result.as_ref().is_ok_and(|answer| answer.status == 401) {
-            self.0.token.reject(token.generation);
-        }
-        result
+        let result = match Target::new(&self.0.resource_manager, &path, &query) {
+            Ok(target) => self.send(&target, Some(String::new()), firing, timeout).await,
+            Err(error) => Err(TransportError::NotSent(error)),
+        };
+        classify_cancel(&result, self.0.clock.now().wall)
     }
 }
 

@@ -195,8 +195,7 @@ pub fn query_body(
 /// What the end of one page of `queryPipelineRuns` means: its runs and where it goes on, or no answer.
 ///
 /// # Errors
-/// [`Unanswered`] for everything but a 200 that can be read, from a service whose clock agrees with this host's: a
-/// list that is not whole, or of another window than was meant, proves no absence.
+/// [`Unanswered`] for everything but a 200 that can be read: a list that is not whole proves no absence.
 pub fn classify_page(
     result: &Result<Answer, TransportError>,
     now: Timestamp,
@@ -209,26 +208,29 @@ pub fn classify_page(
     if answer.status != 200 {
         return Err(said("the query was refused"));
     }
-    if let Some(ahead) = clock_ahead(answer, now) {
-        let (seconds, whose) =
-            (ahead.unsigned_abs().as_secs(), if ahead.is_negative() { "behind" } else { "ahead of" });
-        let error_message = format!(
-            "this host's clock is {seconds} s {whose} the service's: no search is sure to show the run; set the clock"
-        );
-        return Err(Unanswered::because(error_message));
-    }
     let page: Page =
         serde_json::from_slice(&answer.body).map_err(|_| said("the answer to the query shows no runs"))?;
     let next = page.continuation_token.filter(|token| !token.is_empty());
     Ok((page.value.into_iter().map(FoundRun::from).collect(), next))
 }
 
-/// By how much the clock of this host is ahead of that of the service, where that leaves too little of [`SKEW`].
-/// `Date` is of RFC 9110, section 6.6.1.
-fn clock_ahead(answer: &Answer, now: Timestamp) -> Option<SignedDuration> {
-    let date = jiff::fmt::rfc2822::parse(answer.date.as_deref()?).ok()?;
-    let ahead = now.duration_since(date.timestamp());
-    (ahead.unsigned_abs() > SKEW / 2).then_some(ahead)
+/// Whether the clock of this host agrees with that of the service, as far as the answer tells it (`Date`: RFC 9110,
+/// section 6.6.1): else a window that begins at a time of this host's may miss what it was meant to hold.
+///
+/// # Errors
+/// [`Unanswered`] where they are apart by more than half of [`SKEW`].
+pub fn clocks_agree(result: &Result<Answer, TransportError>, now: Timestamp) -> Result<(), Unanswered> {
+    let date = result.as_ref().ok().and_then(|answer| answer.date.as_deref());
+    let Some(date) = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok()) else { return Ok(()) };
+    let ahead: SignedDuration = now.duration_since(date.timestamp());
+    if ahead.unsigned_abs() <= SKEW / 2 {
+        return Ok(());
+    }
+    let (seconds, whose) =
+        (ahead.unsigned_abs().as_secs(), if ahead.is_negative() { "behind" } else { "ahead of" });
+    Err(Unanswered::because(format!(
+        "this host's clock is {seconds} s {whose} the service's: no search is sure to show the run; set the clock"
+    )))
 }
 
 #[cfg(test)]
@@ -286,20 +288,20 @@ mod tests {
     }
 
     #[test]
-    fn a_page_by_another_clock_than_that_of_this_host_proves_nothing() {
+    fn an_answer_by_another_clock_than_that_of_this_host_proves_nothing() {
         let page = |date: &str| {
             let body = br#"{"value":[]}"#.to_vec();
             Ok(Answer { status: 200, body, date: Some(date.to_owned()), ..Answer::default() })
         };
         let now: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
         for near in ["Tue, 24 Nov 2026 11:55:00 GMT", "Tue, 24 Nov 2026 12:05:00 GMT", "noon"] {
-            assert!(classify_page(&page(near), now).is_ok(), "{near}");
+            assert!(clocks_agree(&page(near), now).is_ok(), "{near}");
         }
         for (far, said) in [
             ("Tue, 24 Nov 2026 11:00:00 GMT", "3600 s ahead of"),
             ("Tue, 24 Nov 2026 12:05:01 GMT", "301 s behind"),
         ] {
-            let unanswered = classify_page(&page(far), now).unwrap_err();
+            let unanswered = clocks_agree(&page(far), now).unwrap_err();
             assert!(unanswered.refusal.error_message.contains(said), "{unanswered:?}");
         }
     }

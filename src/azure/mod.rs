@@ -25,7 +25,7 @@ pub use http::HttpError;
 pub use token::{Sink, TokenKeeper, TokenStatus};
 
 use http::{Http, Target};
-use look::{FoundRun, Look, Searched, Unanswered, classify_look, classify_page, query_body};
+use look::{FoundRun, Look, Searched, Unanswered, classify_look, classify_page, clocks_agree, query_body};
 use outcome::{Outcome, classify};
 
 /// The version of Data Factory's REST interface.
@@ -205,8 +205,10 @@ impl Client {
             let token = self.0.token.get().await.map_err(Unanswered::because)?;
             let body = query_body(Some(pipeline), false, (after, before), next.as_deref());
             let result = self.0.http.call(&target, Some(body), &token.bearer, firing, LOOK_TIMEOUT).await;
-            let (page, rest) = classify_page(&result, self.0.clock.now().wall)
+            let answered_at = self.0.clock.now().wall;
+            let (page, rest) = classify_page(&result, answered_at)
                 .inspect_err(|unanswered| self.reject_if_unauthorized(unanswered, token.generation))?;
+            clocks_agree(&result, answered_at)?;
             runs.extend(page);
             next = rest;
             if next.is_none() {

@@ -4,6 +4,7 @@
 mod evidence;
 mod lock;
 mod record;
+mod request;
 mod sign;
 mod skips;
 mod sqlite;
@@ -24,9 +25,10 @@ use crate::schedule::Fingerprint;
 pub use evidence::{Evidence, InForce, Kept, OpenPause, Standing};
 pub use lock::{Lock, LockError};
 pub use record::{
-    About, Answer, Asks, Attempt, Batch, Body, FollowedRun, Intent, Known, Loaded, Mark, Pause, Progress,
-    Reason, Record, Recovers, Request, RunProgress, Settlement, State, Written,
+    Attempt, Batch, Body, FollowedRun, Intent, Known, Loaded, Mark, Pause, Progress, Reason, Record,
+    Recovers, RunProgress, State, Written,
 };
+pub use request::{About, Answer, Asks, Request, Settlement};
 pub use sign::{NextFiring, RejectedSign, SignOfLife, StoppedSign, TokenSign};
 pub use skips::{Skips, cut, skipped};
 pub use sqlite::SqliteLedger;

@@ -119,14 +119,7 @@ impl Cron {
 
 impl Pattern for Cron {
     fn next(&self, from: DateTime, _: Offset) -> Option<DateTime> {
-        let date = self.next_date(from.date())?;
-        if date == from.date()
-            && let Some(time) = self.times.at_or_after(from.time())
-        {
-            return Some(date.to_datetime(time));
-        }
-        let date = if date == from.date() { self.next_date(date.tomorrow().ok()?)? } else { date };
-        Some(date.to_datetime(self.times.first()?))
+        self.times.next_on(from, |date| self.next_date(date))
     }
 
     fn follows_real_time(&self) -> bool {

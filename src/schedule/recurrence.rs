@@ -206,14 +206,7 @@ impl Pattern for Recurrence {
             let second = self.next_step(offset.to_timestamp(from).ok()?.as_second(), offset)?;
             return Some(offset.to_datetime(Timestamp::from_second(second).ok()?));
         }
-        let date = self.next_date(from.date())?;
-        if date == from.date()
-            && let Some(time) = self.times.at_or_after(from.time())
-        {
-            return Some(date.to_datetime(time));
-        }
-        let date = if date == from.date() { self.next_date(date.tomorrow().ok()?)? } else { date };
-        Some(date.to_datetime(self.times.first()?))
+        self.times.next_on(from, |date| self.next_date(date))
     }
 
     fn follows_real_time(&self) -> bool {

@@ -1,6 +1,6 @@
 //! Times of day as bit sets: the first one at or after a time takes a few shifts, however many there are.
 
-use jiff::civil::Time;
+use jiff::civil::{Date, DateTime, Time};
 
 /// All times whose hour, minute and second are each in their set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +52,22 @@ impl Times {
             }
         }
         time(at_least(hours, hour + 1)?, any_minute, any_second)
+    }
+
+    /// The first of them at or after `from` on the dates that `next_date` gives, each at or after what it is given.
+    pub(super) fn next_on(
+        &self,
+        from: DateTime,
+        next_date: impl Fn(Date) -> Option<Date>,
+    ) -> Option<DateTime> {
+        let date = next_date(from.date())?;
+        if date == from.date()
+            && let Some(time) = self.at_or_after(from.time())
+        {
+            return Some(date.to_datetime(time));
+        }
+        let date = if date == from.date() { next_date(date.tomorrow().ok()?)? } else { date };
+        Some(date.to_datetime(self.first()?))
     }
 
     /// The first of the day.

@@ -70,7 +70,7 @@ pub(super) fn power_cut(bench: &Bench) -> Snapshot {
     snapshot
 }
 
-fn planned(intent: &Arc<Intent>) -> Known {
+pub(super) fn planned(intent: &Arc<Intent>) -> Known {
     Known {
         intent: Arc::clone(intent),
         state: State::Planned,

@@ -1,5 +1,6 @@
 //! Overlap in virtual time: what starts, waits and is left out while others are running.
 
+use super::outage::planned;
 use super::*;
 use crate::azure::look::Unanswered;
 
@@ -153,17 +154,7 @@ fn what_was_queued_is_not_missed_by_the_next_daemon() {
     bench.pass_with(65, &[shown(run, "InProgress")]);
     let queued = bench.engine.live.values().next().unwrap().intent.clone();
     assert_eq!(bench.state(queued.firing_id), Some((State::Waiting, Some(Reason::Overlap))));
-    let open = Known {
-        intent: queued,
-        state: State::Waiting,
-        reason: Some(Reason::Overlap),
-        attempts: 0,
-        counted: 0,
-        next_at: None,
-        first_sent_at: None,
-        reopened_at: None,
-        ever_unknown: false,
-    };
+    let open = Known { state: State::Waiting, reason: Some(Reason::Overlap), ..planned(&queued) };
     let snapshot = Snapshot { open: vec![open], clean_stop: true, ..Snapshot::default() };
     let next = Bench::after(
         "2026-11-24T14:00:00Z",
