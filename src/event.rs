@@ -85,6 +85,10 @@ names! {
     EntryPaused = "entry.paused",
     /// An entry is carried out again.
     EntryResumed = "entry.resumed",
+    /// Nominal times of the past are started from now on, as a person wants.
+    BackfillBegan = "backfill.began",
+    /// All of them are over, or the rest is left alone.
+    BackfillEnded = "backfill.ended",
     /// A run that is followed has ended.
     RunFinished = "run.finished",
     /// A run that is followed cannot be found any more.
@@ -163,10 +167,12 @@ macro_rules! with_event_fields {
             retry_in_ms: u64,
             /// Why, as a stable word.
             reason: String,
-            /// The first nominal time of a row of skips.
+            /// The first nominal time of a row of skips, or of a backfill.
             first: String,
-            /// The last nominal time of a row of skips.
+            /// The last nominal time of a row of skips, or of a backfill.
             last: String,
+            /// Identifies a backfill.
+            backfill_id: String,
             /// How many, where one event stands for several.
             count: u64,
             /// The status that Data Factory gives the run.

@@ -1,10 +1,12 @@
 //! Asking something of the daemon: a running one takes the request up within a heartbeat and the command
 //! follows what becomes of it; with none, this process takes the ledger's lock and does the work itself.
 
+use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::backfill::{self, Bar};
 use super::{Format, Outside, complain, print, print_json};
 use crate::daemon::schedule_file::{Loaded, Rejection};
 use crate::daemon::{self, Exit, OnceEnd};
@@ -28,8 +30,16 @@ pub(super) struct Wish {
     /// Only leave it for the daemon.
     pub(super) no_wait: bool,
     pub(super) format: Format,
-    /// What is said of a request that leads to no firing.
-    pub(super) done: String,
+    /// What is done once a request that leads to no firing is carried out.
+    pub(super) done: Done,
+}
+
+/// What is done then.
+pub(super) enum Done {
+    /// This is said.
+    Says(String),
+    /// The backfill that it began is followed.
+    Backfill,
 }
 
 impl Wish {
@@ -39,7 +49,7 @@ impl Wish {
             requests: asks.into_iter().map(request).collect(),
             no_wait: false,
             format,
-            done: String::new(),
+            done: Done::Says(String::new()),
         }
     }
 }
@@ -92,6 +102,7 @@ async fn alone(outside: &Outside, wish: Wish, loaded: Loaded, lock: Lock, path: 
         let mut requests = wish.requests.clone();
         for request in &mut requests {
             request.about = ledger.about(&request.asks).await?.map(Box::new);
+            request.taken = ledger.taken_of(&request.asks).await?;
         }
         Ok::<_, LedgerError>(daemon::Once { loaded, ledger, snapshot, requests })
     };
@@ -100,7 +111,11 @@ async fn alone(outside: &Outside, wish: Wish, loaded: Loaded, lock: Lock, path: 
         Err(error) => return failed(&error),
     };
     // The lock is held until the result has been read.
-    let exit = match daemon::once(&shell, once).await {
+    let end = tokio::select! {
+        end = daemon::once(&shell, once) => end,
+        never = progress(&wish, path) => match never {},
+    };
+    let exit = match end {
         OnceEnd::Failed(exit) => exit,
         OnceEnd::Recorded => match SqliteLedger::open_to_read(path).await {
             Ok(mut ledger) => show(outside, &mut ledger, &wish, None).await,
@@ -109,6 +124,14 @@ async fn alone(outside: &Outside, wish: Wish, loaded: Loaded, lock: Lock, path: 
     };
     drop(lock);
     exit
+}
+
+/// Shows how it comes on, where there is something to show.
+async fn progress(wish: &Wish, path: &Path) -> Infallible {
+    match (&wish.done, wish.requests.first()) {
+        (Done::Backfill, Some(request)) => Bar::new(wish.format).go_on(path, &request.request_id).await,
+        _ => std::future::pending().await,
+    }
 }
 
 /// Leaves the requests for the daemon, and follows what becomes of them.
@@ -151,7 +174,10 @@ async fn show(outside: &Outside, ledger: &mut SqliteLedger, wish: &Wish, daemon:
         };
         let end = match answer {
             Answer::Firing(firing) => show_firing(ledger, firing, wish.format, daemon).await,
-            Answer::Done => print(&wish.done),
+            Answer::Done => match &wish.done {
+                Done::Says(done) => print(done),
+                Done::Backfill => backfill::show(ledger, &request.request_id, wish.format, daemon).await,
+            },
             Answer::Refused(why) => {
                 complain(&why);
                 Exit::Failed
@@ -164,7 +190,13 @@ async fn show(outside: &Outside, ledger: &mut SqliteLedger, wish: &Wish, daemon:
     exit
 }
 
-fn failed(error: &LedgerError) -> Exit {
+/// Whether no daemon runs that has this ledger. Seldom asked, since a daemon that begins just then would find the lock
+/// taken.
+pub(super) fn daemon_is_gone(path: &Path) -> bool {
+    Lock::take(path).is_ok()
+}
+
+pub(super) fn failed(error: &LedgerError) -> Exit {
     complain(&format!("{}; this needs the rights of the daemon's user (sudo -u adf-cron)", chain(error)));
     Exit::Unavailable
 }
@@ -192,9 +224,8 @@ async fn show_firing(
             Ok(None) => {}
             Err(error) => return failed(&error),
         }
-        // Seldom, since a daemon that begins just then would find the lock taken.
         looks += 1;
-        if looks.is_multiple_of(LOOKS) && daemon.is_some_and(|path| Lock::take(path).is_ok()) {
+        if looks.is_multiple_of(LOOKS) && daemon.is_some_and(daemon_is_gone) {
             complain(&format!(
                 "the daemon has stopped before the end of firing {firing}; the next one goes on with it \
                  (adf-cron history)"
@@ -222,7 +253,8 @@ fn in_words(row: &HistoryRow, firing: FiringId) -> String {
     }
 }
 
-fn exit_of(row: &HistoryRow) -> Exit {
+/// The exit code that tells how a firing ended.
+pub(super) fn exit_of(row: &HistoryRow) -> Exit {
     let reason = row.reason.as_deref().and_then(Reason::parse);
     match (State::parse(&row.state), reason) {
         (Some(State::Accepted), _) | (_, Some(Reason::Settled)) => Exit::Done,

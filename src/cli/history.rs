@@ -50,6 +50,7 @@ pub(super) fn run(outside: &Outside, arguments: &Arguments) -> Exit {
         entry: arguments.name.clone(),
         since,
         state: arguments.state,
+        backfill: None,
         limit: arguments.number,
     };
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
@@ -74,7 +75,7 @@ pub(super) fn run(outside: &Outside, arguments: &Arguments) -> Exit {
     }
 }
 
-fn as_table(rows: &[HistoryRow]) -> String {
+pub(super) fn as_table(rows: &[HistoryRow]) -> String {
     let rows: Vec<Vec<String>> = rows
         .iter()
         .map(|row| {

@@ -3,6 +3,7 @@
 
 mod ask;
 mod audit;
+mod backfill;
 mod check;
 mod diff;
 mod explain;
@@ -70,6 +71,8 @@ enum Command {
     Diff(diff::Arguments),
     /// Fire an entry now.
     Fire(fire::Arguments),
+    /// Start an entry's nominal times of the past, oldest first.
+    Backfill(backfill::Arguments),
     /// Start firings again that were rejected or are held.
     Retry(retry::Arguments),
     /// Close a held firing: its run is this one, it started nothing, or it shall be sent again.
@@ -126,6 +129,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, clock: Arc<dyn Clock>
         Command::Explain(arguments) => explain::run(&outside, &arguments),
         Command::Diff(arguments) => diff::run(&outside, &arguments),
         Command::Fire(arguments) => fire::run(&outside, &arguments),
+        Command::Backfill(arguments) => backfill::run(&outside, &arguments),
         Command::Retry(arguments) => retry::run(&outside, &arguments),
         Command::Settle(arguments) => settle::run(&outside, &arguments),
         Command::Pause(arguments) => pause::pause(&outside, arguments),

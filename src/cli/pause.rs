@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::ask::{Wish, carry_out};
+use super::ask::{Done, Wish, carry_out};
 use super::{Format, Outside, unknown_entry};
 use crate::daemon::Exit;
 use crate::daemon::schedule_file::{Loaded, Rejection};
@@ -60,5 +60,5 @@ fn ask(
     if must_exist && !known.iter().any(|entry| entry.name.as_str() == name) {
         return unknown_entry(name, known.iter().map(|entry| entry.name.as_str()));
     }
-    carry_out(outside, loaded, Wish { done, no_wait, ..Wish::of([asks], Format::Text) })
+    carry_out(outside, loaded, Wish { done: Done::Says(done), no_wait, ..Wish::of([asks], Format::Text) })
 }

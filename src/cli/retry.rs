@@ -82,7 +82,8 @@ async fn in_state(
         )));
     }
     let since = since.instant(outside.clock.now().wall, &Zone::utc()).map_err(usage)?;
-    let filter = HistoryFilter { entry: None, since: Some(since), state: Some(state), limit: MOST };
+    let filter =
+        HistoryFilter { since: Some(since), state: Some(state), limit: MOST, ..HistoryFilter::default() };
     let read = async {
         let mut ledger = SqliteLedger::open_to_read(path).await?;
         ledger.history(&filter).await

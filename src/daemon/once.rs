@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
 
 use super::schedule_file::Loaded;
 use super::{Exit, FINISH_LIMIT, Outside, begin};
@@ -60,6 +61,8 @@ pub async fn once(outside: &Outside, once: Once) -> OnceEnd {
     };
     let now = outside.clock.now();
     let mut engine = Engine::for_requests(&loaded.schedule, &snapshot, begin::random(), now);
+    let mut beats = tokio::time::interval(loaded.settings.daemon.heartbeat);
+    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut tasks = Tasks::new(inputs);
     let mut actions = engine.handle(Input::Asked(requests), now);
     loop {
@@ -76,7 +79,7 @@ pub async fn once(outside: &Outside, once: Once) -> OnceEnd {
                 Action::Reloaded | Action::Stopped(_) => {}
             }
         }
-        if engine.open_firings() == 0 {
+        if engine.open_firings() == 0 && !engine.has_backfills() {
             break;
         }
         if alarm.set(engine.alarm()).is_err() {
@@ -85,6 +88,12 @@ pub async fn once(outside: &Outside, once: Once) -> OnceEnd {
         let input = tokio::select! {
             Some(input) = received.recv() => input,
             _ = alarm.rung() => Input::Wake,
+            // Runs are followed while a backfill waits for their ends.
+            _ = beats.tick(), if engine.has_backfills() => {
+                let (client, period) = (client.clone(), beats.period());
+                tasks.beside(async move { client.token().keep_fresh(period).await });
+                Input::Heartbeat
+            }
             () = recorder.ended() => return OnceEnd::Failed(Exit::Failed),
         };
         actions = engine.handle(input, outside.clock.now());

@@ -8,7 +8,7 @@ use crate::azure::look::FoundRun;
 use crate::azure::outcome::Refusal;
 use crate::event::{Event, Fields, Level, Name};
 use crate::ids::{EntryName, Factory, RunId};
-use crate::ledger::{Reason, skipped};
+use crate::ledger::{Backfill, Reason, skipped};
 
 /// The longest text of a service in a message; the field has all of it.
 const MOST_WORDS: usize = 300;
@@ -90,6 +90,37 @@ pub(super) fn attempt_failed(
     };
     let message = format!("attempt {} of {}: {what} ({})", live.attempts, live.intent.entry, words(refusal));
     Event::new(Level::Warn, Name::AttemptFailed, message, fields)
+}
+
+fn of_backfill(backfill: &Backfill) -> Fields {
+    Fields {
+        entry: Some(backfill.entry.to_string()),
+        backfill_id: Some(backfill.id.to_string()),
+        first: Some(backfill.first.to_string()),
+        last: Some(backfill.last.to_string()),
+        count: Some(backfill.count),
+        reason: backfill.reason.map(|reason| reason.as_str().to_owned()),
+        ..Fields::default()
+    }
+}
+
+pub(super) fn backfill_began(backfill: &Backfill) -> Event {
+    let Backfill { entry, count, first, last, max_active, .. } = backfill;
+    let message =
+        format!("a backfill of {entry} begins: {count} times from {first} to {last}, {max_active} at once");
+    Event::new(Level::Info, Name::BackfillBegan, message, of_backfill(backfill))
+}
+
+pub(super) fn backfill_ended(backfill: &Backfill) -> Event {
+    let Backfill { entry, count, passed, .. } = backfill;
+    let (level, message) = match backfill.reason {
+        None => (Level::Info, format!("the backfill of {entry} is over: all {count} times")),
+        Some(reason) => {
+            let why = reason.as_str();
+            (Level::Warn, format!("the backfill of {entry} was ended after {passed} of {count} times: {why}"))
+        }
+    };
+    Event::new(level, Name::BackfillEnded, message, of_backfill(backfill))
 }
 
 pub(super) fn rejected(intent: &Intent, attempts: u32, reason: Reason, refusal: Option<&Refusal>) -> Event {

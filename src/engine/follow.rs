@@ -38,7 +38,8 @@ const CANCEL_AGAIN: Duration = Duration::from_secs(60);
 impl Engine {
     /// Follows the run of a firing from its acceptance on, if its entry wants that.
     pub(super) fn follow_run(&mut self, intent: &Arc<Intent>, run: RunId, since: Timestamp, accepted: Now) {
-        if self.only_requests || !intent.policy.follows() {
+        let leaves_it = self.only_requests && intent.backfill.is_none();
+        if leaves_it || !intent.policy.follows() {
             return;
         }
         let begun = Begun {
@@ -71,6 +72,7 @@ impl Engine {
                 deadline,
                 intent: known.intent,
             };
+            self.join_backfill(&begun.intent);
             self.runs.begin(begun, self.settings.heartbeat * PATIENCE, now.boot);
         }
     }

@@ -32,17 +32,26 @@ impl Engine {
     pub(super) fn pass_gate(&mut self, firing: FiringId, now: Now) {
         let Some(live) = self.live.get_mut(&firing) else { return };
         let (intent, asked, queued) = (Arc::clone(&live.intent), live.asked, live.queued);
-        if !asked && (self.clocks.held_until().is_some() || now.wall < intent.due) {
+        let is_early = now.wall < intent.due && !live.is_due_at_once();
+        if !asked && (self.clocks.held_until().is_some() || is_early) {
             // By a clock that is not believed nothing is late: it rings again when the hold is over. And one that was
             // set back while the firing was looked for makes nothing early.
-            live.phase = Phase::Armed(intent.due);
+            let at = if is_early { intent.due } else { intent.due.min(now.wall) };
+            live.phase = Phase::Armed(at);
             return match self.no_longer_named(&intent, now.wall) {
                 Some(reason) => self.skip_planned(&[intent], reason, now.wall),
-                None => self.set_timer(intent.due, Timer::Firing(firing)),
+                None => self.set_timer(at, Timer::Firing(firing)),
             };
         }
         if asked {
             return self.open_gate(firing, now);
+        }
+        if intent.kind == Kind::Backfill {
+            return match self.is_unwanted(&intent) {
+                Some(reason) => self.skip_planned(&[intent], reason, now.wall),
+                None if intent.policy.is_gated() => self.approach(&intent, now),
+                None => self.open_gate(firing, now),
+            };
         }
         if intent.kind == Kind::Recovery {
             return self.pass_gate_to_recover(firing, intent, now);
@@ -98,6 +107,7 @@ impl Engine {
     /// Takes a firing out that is over here.
     pub(super) fn take_out(&mut self, firing: FiringId) -> Option<Live> {
         let live = self.live.remove(&firing)?;
+        self.go_on_filling(&live.intent);
         self.lanes.leave(&live.intent);
         Some(live)
     }
@@ -245,6 +255,7 @@ impl Engine {
 
     /// A run of this firing is over: there may be room in its lanes.
     pub(super) fn make_room(&mut self, intent: &Intent, now: Now) {
+        self.go_on_filling(intent);
         self.release(&Key::Entry(intent.entry.clone()), now);
         // Others may have started runs of the pipeline since it was looked at.
         let key = Key::Pipeline(aim(intent));

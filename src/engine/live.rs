@@ -141,7 +141,8 @@ impl Live {
 
     pub(super) fn deadline(&self) -> Timestamp {
         // What recovers a run has until the next nominal time, however late it may start.
-        let started = self.started.filter(|_| self.intent.kind != Kind::Recovery);
+        let at_any_time = self.intent.kind != Kind::Recovery || self.intent.backfill.is_some();
+        let started = self.started.filter(|_| at_any_time);
         let from = started.unwrap_or(self.intent.due);
         from.checked_add(self.intent.policy.retry.deadline).unwrap_or(Timestamp::MAX)
     }
@@ -150,9 +151,15 @@ impl Live {
         now > self.deadline()
     }
 
+    /// Whether it does not wait for its due time: what a person asked for is due now, whatever the clock was when it
+    /// was asked.
+    pub(super) fn is_due_at_once(&self) -> bool {
+        self.asked || self.intent.kind == Kind::Backfill
+    }
+
     /// Whether its first attempt would come before its due time.
     pub(super) fn is_early(&self, now: Timestamp) -> bool {
-        self.attempts == 0 && !self.asked && self.intent.due > now
+        self.attempts == 0 && !self.is_due_at_once() && self.intent.due > now
     }
 
     /// Whether it waits for its due time or the gate, and nothing was sent.

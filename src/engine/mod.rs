@@ -12,6 +12,7 @@
 //! A firing leaves the engine when its end has been handed to the ledger.
 
 mod announce;
+mod backfill;
 mod follow;
 mod gate;
 mod lanes;
@@ -50,6 +51,7 @@ use crate::ids::{EntryName, FiringId, Nominal, RunId, SubscriptionId};
 use crate::ledger::{Batch, Intent, Mark, Pause, Record, Request};
 use crate::schedule::Calendar;
 
+use backfill::Filling;
 use lanes::{Key, Lanes};
 use live::{Live, Phase};
 use plan::Plan;
@@ -170,6 +172,9 @@ pub struct Engine {
     cancelling: BTreeMap<FiringId, Duration>,
     /// How often in a row runs of entries have failed that are to be paused for it.
     failures: HashMap<EntryName, u32>,
+    /// The backfills that are not over, by their ids, and whether there may be room for more of them.
+    backfills: BTreeMap<Arc<str>, Filling>,
+    refill: bool,
     /// What must not run at once.
     lanes: Lanes,
     /// Looks at lanes that are under way, by their request id, and when they began on the boot clock.
@@ -234,6 +239,7 @@ impl Engine {
                 self.forget_reach();
                 self.follow_on(now);
                 self.lanes_on(now);
+                self.refill = true;
             }
             Input::Committed(batch, refused) => self.committed(batch, &refused, now),
             Input::Answered(firing, attempted) => self.answered(firing, *attempted, now),
@@ -250,6 +256,9 @@ impl Engine {
         }
         self.weigh();
         if believed {
+            if self.refill && self.has_backfills() {
+                self.fill(now);
+            }
             self.pump(now);
         }
         self.flush();
@@ -344,8 +353,7 @@ impl Engine {
             // It was reopened.
             return self.look(firing, now);
         }
-        // What a person asked for is due now, whatever the clock was when it was asked.
-        if due <= now.wall || live.asked {
+        if due <= now.wall || live.is_due_at_once() {
             self.pass_gate(firing, now);
         } else {
             self.set_timer(due, Timer::Firing(firing));

@@ -292,22 +292,31 @@ impl Engine {
     }
 
     fn plan_firing(&mut self, entry: &Arc<Entry>, nominal: Nominal, now: Now) {
-        let mut intent = self.intent(entry, nominal, Body::new("{}"), now);
+        let intent = self.intent(entry, nominal, Body::new("{}"), now);
         // After a step of the clock a firing that was attempted before it may still be under way.
-        if self.live.contains_key(&intent.firing_id) {
-            return;
+        if !self.live.contains_key(&intent.firing_id) {
+            self.render_and_take_up(entry, intent, now);
         }
+    }
+
+    /// Plans a firing; returns whether it can be sent.
+    pub(super) fn render_and_take_up(&mut self, entry: &Entry, mut intent: Intent, now: Now) -> bool {
         match render(entry, &entry.parameters, &intent) {
             Ok(body) => intent.body = body,
-            Err(error) => return self.stillborn(intent, &error, now),
+            Err(error) => {
+                self.stillborn(intent, &error, now);
+                return false;
+            }
         }
         self.take_up(intent);
+        true
     }
 
     /// Makes an intent durable and waits for its due time.
     pub(super) fn take_up(&mut self, intent: Intent) {
         let intent = Arc::new(intent);
         self.events.push(announce::planned(&intent));
+        self.join_backfill(&intent);
         self.records.push(Record::Planned(Arc::clone(&intent)));
         let live = Live::new(Arc::clone(&intent), Phase::Committing(self.next_batch));
         self.live.insert(intent.firing_id, live);
@@ -339,6 +348,7 @@ impl Engine {
             schedule_version: Arc::clone(&self.plan.version),
             planned_at: now.wall,
             recovers: None,
+            backfill: None,
         }
     }
 }

@@ -18,7 +18,8 @@ impl Engine {
         let recovery = intent.policy.recovery.clone()?;
         let number = intent.recovers.as_ref().map_or(0, |recovers| recovers.number) + 1;
         let due = Self::later(now.wall, recovery.delay);
-        if number > recovery.max || self.only_requests || self.not_recovered(intent, due).is_some() {
+        let leaves_it = self.only_requests && intent.backfill.is_none();
+        if number > recovery.max || leaves_it || self.not_recovered(intent, due).is_some() {
             return None;
         }
         let left = self.next_after(intent).map(|next| next.duration_since(due).unsigned_abs());
@@ -39,8 +40,12 @@ impl Engine {
         Some(due)
     }
 
-    /// The entry's next nominal time after that of this firing, by the calendar in force.
+    /// The entry's next nominal time after that of this firing, by the calendar in force. That of a backfill is past,
+    /// and nothing comes into its way.
     fn next_after(&self, intent: &Intent) -> Option<Timestamp> {
+        if intent.backfill.is_some() {
+            return None;
+        }
         let calendar = &self.plan.slots.get(&intent.entry)?.entry.calendar;
         calendar.next_after(intent.nominal).map(|next| next.timestamp())
     }
@@ -52,6 +57,8 @@ impl Engine {
             Some(Reason::Removed)
         } else if pauses.any(|pause| pause.until.is_none()) {
             Some(Reason::Paused)
+        } else if let Some(reason) = self.is_unwanted(intent) {
+            Some(reason)
         } else if self.next_after(intent).is_some_and(|next| next <= at) {
             Some(Reason::Missed)
         } else {

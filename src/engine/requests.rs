@@ -1,4 +1,4 @@
-//! What people ask for: fire, retry, settle, pause, resume.
+//! What people ask for: fire, retry, settle, pause, resume, backfill.
 //!
 //! A request about a firing comes with what the ledger knew of that firing when the request was read. That is
 //! the truth unless the firing is live here, or another request about it was carried out since and is not
@@ -33,6 +33,11 @@ impl Engine {
                 }
                 Asks::Retry { firing } => self.retry(firing, about, now).map(Answer::Firing),
                 Asks::Settle { firing, how } => self.settle(firing, how, about, now).map(Answer::Firing),
+                Asks::Backfill(wanted) => {
+                    let taken = request.taken.clone();
+                    self.backfill(&request.request_id, &wanted, taken, now).map(|()| Answer::Done)
+                }
+                Asks::StopBackfill { entry } => self.stop_backfill(&entry, now).map(|()| Answer::Done),
                 Asks::Pause { entry, note } => self.pause(&entry, note, now).map(|()| Answer::Done),
                 Asks::Resume { entry } => self.resume(&entry, now).map(|()| Answer::Done),
             };
@@ -173,6 +178,7 @@ impl Engine {
         }
         self.records.push(Record::Reopened { firing_id: firing, at: now.wall });
         self.events.push(announce::reopened(&known.intent, known.attempts));
+        self.join_backfill(&known.intent);
         self.live.insert(firing, live);
         self.committing.entry(self.next_batch).or_default().push(firing);
     }
@@ -207,11 +213,12 @@ impl Engine {
         self.events.push(announce::resumed(name));
         self.records.push(Record::Resumed { entry: name.clone(), at: now.wall.max(open.from) });
         self.plan.set_paused(name, false);
+        self.refill = true;
         self.plan_ahead(now);
         Ok(())
     }
 }
 
-fn no_such_entry(name: &EntryName) -> String {
+pub(super) fn no_such_entry(name: &EntryName) -> String {
     format!("there is no enabled entry named '{name}' in the schedule in force")
 }

@@ -222,6 +222,12 @@ impl Runs {
         due
     }
 
+    /// For how long passes over a factory have had no answer.
+    pub(super) fn unread_for(&self, factory: &Factory, now: Duration) -> Duration {
+        let blocked = self.watches.get(&factory.key()).and_then(|watch| watch.blocked);
+        blocked.map_or(Duration::ZERO, |(since, _)| now.saturating_sub(since))
+    }
+
     pub(super) fn watch(&mut self, key: &str) -> Option<&mut Watch> {
         self.watches.get_mut(key)
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
+use super::backfill::Filling;
 use super::lanes::Lanes;
 use super::live::{Doubt, Live, Phase};
 use super::plan::Plan;
@@ -43,6 +44,8 @@ impl Engine {
             runs: Runs::default(),
             cancelling: BTreeMap::new(),
             failures: snapshot.failures.clone(),
+            backfills: BTreeMap::new(),
+            refill: false,
             lanes: Lanes::default(),
             lane_looks: HashMap::new(),
             answering: HashMap::new(),
@@ -72,6 +75,8 @@ impl Engine {
         engine.plan = Plan::new(Arc::clone(&schedule.version), changes.slots);
         engine.only_requests = true;
         engine.was_clean = snapshot.clean_stop;
+        // A backfill waits where others of its entry run.
+        engine.follow_again(snapshot.followed.clone(), now);
         engine
     }
 
@@ -132,6 +137,8 @@ impl Engine {
         let coming: Vec<Arc<Intent>> = coming.into_iter().map(|open| open.intent).collect();
         let marks = engine.withdraw(&coming);
         engine.records.extend(marks.into_iter().map(Record::Marked));
+        let backfills = snapshot.backfills.into_iter().map(|it| (Arc::clone(&it.0.id), Filling::new(it)));
+        engine.backfills = backfills.collect();
         engine.follow_again(snapshot.followed, now);
         for open in open {
             let nothing_left = snapshot.clean_stop || (!set_back && goes_on_at(&open) > lock_taken.wall);
@@ -179,6 +186,7 @@ impl Engine {
             // It may be running.
             self.lanes.occupy(&live.intent);
         }
+        self.join_backfill(&open.intent);
         self.live.insert(firing, live);
         if in_doubt {
             self.look_in(firing, std::time::Duration::ZERO, now);

@@ -17,6 +17,7 @@ use crate::ids::Nominal;
 use crate::ledger::{FollowedRun, Known, Reason, Snapshot, State};
 
 mod attempts;
+mod backfill;
 mod clock;
 mod follow;
 mod outage;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{HistoryRow, SignOfLife, State};
+use super::{BackfillProgress, HistoryRow, SignOfLife, State};
 use crate::ids::{EntryName, Nominal};
 
 /// A version came into force.
@@ -87,4 +87,6 @@ pub struct Standing {
     pub last_run: Option<HistoryRow>,
     /// The entries that are paused.
     pub pauses: Vec<OpenPause>,
+    /// The backfills that are not over.
+    pub backfills: Vec<BackfillProgress>,
 }

@@ -1,6 +1,7 @@
 //! The ledger: the durable record of intents, attempts, runs, requests and schedule versions,
 //! behind a narrow interface.
 
+mod backfill;
 mod evidence;
 mod lock;
 mod record;
@@ -22,6 +23,7 @@ use crate::event::Event;
 use crate::ids::{EntryName, FiringId, Nominal, RunId};
 use crate::schedule::Fingerprint;
 
+pub use backfill::{Backfill, BackfillProgress, Wanted};
 pub use evidence::{Evidence, InForce, Kept, OpenPause, Standing};
 pub use lock::{Lock, LockError};
 pub use record::{
@@ -87,6 +89,8 @@ pub struct Snapshot {
     pub pauses: HashMap<EntryName, Vec<Pause>>,
     /// How often in a row runs of entries have failed.
     pub failures: HashMap<EntryName, u32>,
+    /// The backfills that are not over, and of each the nominal times after its mark that need no start.
+    pub backfills: Vec<(Backfill, Vec<Nominal>)>,
     /// Whether each factory has so far always taken our request id as the run's, by [`crate::ids::Factory::key`].
     pub learned: HashMap<String, bool>,
     /// The last schedule that was in force: version and text.
@@ -154,6 +158,8 @@ pub struct HistoryFilter {
     pub since: Option<Timestamp>,
     /// Only this state.
     pub state: Option<State>,
+    /// Only firings of this backfill.
+    pub backfill: Option<String>,
     /// At most so many rows, newest first.
     pub limit: u32,
 }

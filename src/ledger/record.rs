@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Answer, Request, SignOfLife, Skips};
+use super::{Answer, Backfill, Request, SignOfLife, Skips};
 use crate::azure::outcome::Refusal;
 use crate::config::{Policy, RecoverFrom};
 use crate::event::{Event, Fields};
@@ -42,6 +42,8 @@ pub struct Intent {
     pub planned_at: Timestamp,
     /// The run that it recovers, if it recovers one.
     pub recovers: Option<Arc<Recovers>>,
+    /// The id of the backfill that it is a part of.
+    pub backfill: Option<Arc<str>>,
 }
 
 /// The run that a firing recovers.
@@ -163,6 +165,8 @@ words! {
         Overlap = "overlap",
         /// A newer one took its place in the queue.
         Superseded = "superseded",
+        /// A person ended the backfill that it is a part of.
+        Stopped = "stopped",
         /// As many as may wait were waiting already.
         QueueFull = "queue_full",
         /// The service refused it, and would again.
@@ -389,6 +393,8 @@ pub enum Record {
         /// From when.
         at: Timestamp,
     },
+    /// This is how a backfill stands.
+    Backfill(Box<Backfill>),
     /// Runs of an entry have failed so often in a row.
     Failures {
         /// The entry.
@@ -433,7 +439,8 @@ impl Record {
 #[derive(Debug, Default, Clone)]
 pub struct Written {
     /// What was refused, and must not be sent: planned firings of an entry and a nominal time of which the ledger has a
-    /// record, and firings that cannot be reopened since they are not over.
+    /// record, those of a backfill where a run was started already, or may be, and firings that cannot be reopened since
+    /// they are not over.
     pub refused: HashSet<FiringId>,
     /// The rows of nominal times that were left out, by batch.
     pub left_out: HashMap<u64, Vec<Skips>>,

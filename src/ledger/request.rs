@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Known;
+use super::{Known, Wanted};
 use crate::ids::{EntryName, FiringId, Nominal, RunId};
 
 /// What became of a request.
@@ -42,6 +42,13 @@ pub enum Asks {
         /// What the person found out, or wants.
         how: Settlement,
     },
+    /// Start an entry's nominal times of the past.
+    Backfill(Wanted),
+    /// End an entry's backfill: what it has not sent is not sent.
+    StopBackfill {
+        /// The entry.
+        entry: EntryName,
+    },
     /// Leave out an entry's nominal times from now on.
     Pause {
         /// The entry.
@@ -62,7 +69,11 @@ impl Asks {
     pub fn firing(&self) -> Option<FiringId> {
         match self {
             Self::Retry { firing } | Self::Settle { firing, .. } => Some(*firing),
-            Self::Fire { .. } | Self::Pause { .. } | Self::Resume { .. } => None,
+            Self::Fire { .. }
+            | Self::Backfill(_)
+            | Self::StopBackfill { .. }
+            | Self::Pause { .. }
+            | Self::Resume { .. } => None,
         }
     }
 }
@@ -88,13 +99,15 @@ pub struct Request {
     pub asks: Asks,
     /// What the ledger knows of the firing that is spoken of.
     pub about: Option<Box<About>>,
+    /// The nominal times of a backfill that need no start, in order.
+    pub taken: Vec<Nominal>,
 }
 
 impl Request {
     /// A request as a person makes it.
     #[must_use]
     pub fn new(request_id: String, asks: Asks) -> Self {
-        Self { request_id, asks, about: None }
+        Self { request_id, asks, about: None, taken: Vec::new() }
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod answers;
 mod audit;
+mod backfill;
 mod bad_input;
 mod calendar;
 mod certificate;

@@ -159,6 +159,7 @@ pub(crate) fn same_snapshots(there: &Snapshot, here: &Snapshot) {
     assert_eq!(followed(&there.followed), followed(&here.followed), "the ledgers follow different runs");
     assert_eq!(there.pauses, here.pauses, "the ledgers know different pauses");
     assert_eq!(there.failures, here.failures, "the ledgers count failures differently");
+    assert_eq!(there.backfills, here.backfills, "the ledgers know different backfills");
     assert_eq!(there.marks, here.marks, "the ledgers know different marks");
     assert_eq!(there.learned, here.learned, "the ledgers have learned differently");
     assert_eq!(there.schedule, here.schedule, "the ledgers know different schedules");
@@ -194,7 +195,9 @@ fn followed(runs: &[FollowedRun]) -> Vec<Followed<'_>> {
     all
 }
 
-fn requests(requests: &[Request]) -> Vec<(String, Asks, Vec<Known>, Option<FiringId>)> {
+type Asked = (String, Asks, Vec<Known>, Option<FiringId>, Vec<Nominal>);
+
+fn requests(requests: &[Request]) -> Vec<Asked> {
     let read = |it: &Request| {
         let about = it.about.as_deref();
         let firing = about.map(|about| about.firing.clone());
@@ -203,6 +206,7 @@ fn requests(requests: &[Request]) -> Vec<(String, Asks, Vec<Known>, Option<Firin
             it.asks.clone(),
             known(firing.as_slice()),
             about.and_then(|about| about.owner),
+            it.taken.clone(),
         )
     };
     requests.iter().map(read).collect()

@@ -31,6 +31,7 @@ pub(crate) struct Counts {
     pub(crate) runs: u64,
     pub(crate) held: u64,
     pub(crate) recoveries: u64,
+    pub(crate) backfilled: u64,
     pub(crate) followed: u64,
     pub(crate) crashes: u64,
     pub(crate) starts: u64,
@@ -45,6 +46,7 @@ impl Counts {
         self.runs += other.runs;
         self.held += other.held;
         self.recoveries += other.recoveries;
+        self.backfilled += other.backfilled;
         self.followed += other.followed;
         self.crashes += other.crashes;
         self.starts += other.starts;
@@ -70,7 +72,7 @@ pub(crate) struct Checker {
     /// The latest that was ever seen.
     highest: Timestamp,
     last: Option<Now>,
-    versions: HashMap<Arc<str>, Schedule>,
+    pub(crate) versions: HashMap<Arc<str>, Schedule>,
     in_force: Option<Arc<str>>,
     /// Where the clock was set back to.
     set_back_to: HashSet<Nominal>,
@@ -80,6 +82,8 @@ pub(crate) struct Checker {
     taken: HashMap<RunId, FiringId>,
     /// When the ledger last heard of a firing's end, on the clock that never steps.
     changed_at: HashMap<FiringId, Duration>,
+    /// Nominal times of which a firing was durable.
+    pub(crate) planned: HashSet<(EntryName, Nominal)>,
     /// Facts that are durable and were not announced yet.
     unsaid: HashMap<u64, String>,
     said: HashSet<(Name, FiringId)>,
@@ -101,6 +105,7 @@ impl Checker {
             sent: HashSet::new(),
             taken: HashMap::new(),
             changed_at: HashMap::new(),
+            planned: HashSet::new(),
             unsaid: HashMap::new(),
             said: HashSet::new(),
             said_skips: HashMap::new(),
@@ -271,6 +276,8 @@ impl Checker {
                 match record {
                     Record::Planned(intent) if !written.refused.contains(&intent.firing_id) => {
                         self.counts.firings += 1;
+                        self.counts.backfilled += u64::from(intent.kind == Kind::Backfill);
+                        self.planned.insert((intent.entry.clone(), intent.nominal));
                     }
                     Record::Progress(progress) => {
                         let now = self.last.map(|last| last.boot).unwrap_or_default();
@@ -359,6 +366,7 @@ impl Checker {
         self.ends(ledger, service);
         self.owners(ledger);
         self.wishes(ledger);
+        self.backfills(ledger);
         match self.covered(ledger) {
             Ok(covered) => self.complete(&covered),
             Err(wrong) => self.fail(wrong),
@@ -518,7 +526,7 @@ impl Checker {
 }
 
 /// Whether the factory gives its runs ids of its own.
-fn is_own(row: &Row) -> bool {
+pub(crate) fn is_own(row: &Row) -> bool {
     ids_of(row.intent.factory.name.as_str()) == Ids::Own
 }
 

@@ -146,6 +146,7 @@ fn intent(name: &str, time: &str) -> Intent {
         schedule_version: "v".into(),
         planned_at: at("00:00:00"),
         recovers: None,
+        backfill: None,
     }
 }
 

@@ -282,6 +282,7 @@ impl World {
                     self.checker.recovers(&intent, &self.books.memory, &self.network.service);
                     let there = self.service_now();
                     self.checker.overlaps(&intent, &self.books.memory, &self.network.service, there);
+                    self.checker.fills(&intent, &self.books.memory, &self.network.service, there);
                     let way = self.network.post(intent, now);
                     self.goes(way);
                 }

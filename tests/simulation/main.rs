@@ -23,6 +23,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
+mod backfills;
 mod books;
 mod checker;
 mod contract;
@@ -150,7 +151,7 @@ fn a_million_firings_each_end_in_exactly_one_known_outcome() {
     let _ = writeln!(
         std::io::stderr(),
         "{} firings ({} on SQLite) and {} nominal times left out, in {} attempts, {} runs, {} held, {} followed, \
-         {} attempts to recover; \
+         {} attempts to recover, {} firings of backfills; \
          {} starts, {} crashes, {} steps, {seeds} seeds, {:.0} s on {threads} threads",
         total.firings,
         on_disk.firings,
@@ -160,6 +161,7 @@ fn a_million_firings_each_end_in_exactly_one_known_outcome() {
         total.held,
         total.followed,
         total.recoveries,
+        total.backfilled,
         total.starts,
         total.crashes,
         total.steps,

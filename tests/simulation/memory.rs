@@ -9,8 +9,8 @@ use std::sync::Arc;
 use adf_cron::event::{Event, Level};
 use adf_cron::ids::{EntryName, FiringId, Kind, Nominal, RunId};
 use adf_cron::ledger::{
-    About, Answer, Asks, Batch, FollowedRun, Intent, Known, Ledger, LedgerError, Loaded, Pause, Progress,
-    Reason, Record, Request, RunProgress, Settlement, Skips, Snapshot, State, Written, cut,
+    About, Answer, Asks, Backfill, Batch, FollowedRun, Intent, Known, Ledger, LedgerError, Loaded, Pause,
+    Progress, Reason, Record, Request, RunProgress, Settlement, Skips, Snapshot, State, Written, cut,
 };
 use adf_cron::schedule::Calendar;
 use adf_cron::schedule::Fingerprint;
@@ -60,6 +60,7 @@ pub(crate) struct MemoryLedger {
     wide: BTreeMap<(EntryName, Nominal), Nominal>,
     marks: HashMap<EntryName, (Nominal, Fingerprint)>,
     failures: HashMap<EntryName, u32>,
+    pub(crate) backfills: HashMap<Arc<str>, Backfill>,
     learned: HashMap<String, bool>,
     pub(crate) pauses: HashMap<EntryName, Vec<Pause>>,
     /// The firings that took each run.
@@ -84,7 +85,7 @@ fn is_open(row: &Row) -> bool {
 }
 
 /// Times are kept to the millisecond.
-fn kept(at: Timestamp) -> Timestamp {
+pub(crate) fn kept(at: Timestamp) -> Timestamp {
     Timestamp::from_millisecond(at.as_millisecond()).unwrap()
 }
 
@@ -156,6 +157,7 @@ impl MemoryLedger {
             }
             Record::Paused { entry, at, .. } => self.pause(entry, kept(*at)),
             Record::Resumed { entry, at } => self.resume(entry, kept(*at)),
+            Record::Backfill(backfill) => self.backfill(backfill),
             Record::Failures { entry, count } => drop(self.failures.insert(entry.clone(), *count)),
             Record::Learned { factory, takes_our_id } => {
                 self.learned.insert(factory.clone(), *takes_our_id);
@@ -259,7 +261,7 @@ impl MemoryLedger {
                 return false;
             }
         }
-        self.enter(Arc::clone(intent), intent.nominal, 0, state, reason)
+        !self.is_taken(intent) && self.enter(Arc::clone(intent), intent.nominal, 0, state, reason)
     }
 
     /// Whether a row of several nominal times, begun at `first` or before, covers `nominal`.
@@ -490,6 +492,7 @@ impl MemoryLedger {
             followed: self.followed(),
             pauses: self.pauses.clone(),
             failures: self.failures.clone(),
+            backfills: self.open_backfills(),
             learned: self.learned.clone(),
             schedule: self.in_force.clone(),
             clean_stop: self.clean_stop,
@@ -510,7 +513,10 @@ impl MemoryLedger {
             };
             Some(Box::new(About { firing: known(self.rows.get(&firing)?), owner }))
         };
-        let read = |wish: &Wish| Request { about: about(&wish.request.asks), ..wish.request.clone() };
+        let read = |wish: &Wish| {
+            let asks = &wish.request.asks;
+            Request { about: about(asks), taken: self.taken_of(asks), ..wish.request.clone() }
+        };
         waiting.into_iter().map(read).collect()
     }
 
@@ -545,6 +551,8 @@ impl MemoryLedger {
             pauses.retain(|pause| pause.until.is_none_or(|until| until.as_millisecond() >= ms));
         }
         self.pauses.retain(|_, pauses| !pauses.is_empty());
+        let kept = |backfill: &Backfill| backfill.ended_at.is_none_or(|at| at.as_millisecond() >= ms);
+        self.backfills.retain(|_, backfill| kept(backfill));
         self.wishes.retain(|_, wish| wish.answer.is_none() || wish.asked_at.as_millisecond() >= ms);
         old.len() as u64
     }

@@ -16,7 +16,9 @@ const THINKS: Duration = Duration::from_secs(180);
 impl World {
     /// Somebody asks for something.
     pub(crate) fn person(&mut self) {
-        let asks = match self.dice.below(10) {
+        let asks = match self.dice.below(18) {
+            10..=16 => self.fills_in(),
+            17 => self.ends_a_backfill(),
             0..=2 => self.fires(),
             3 => Asks::Pause { entry: self.some_entry(), note: Some("for a while".to_owned()) },
             4 | 5 => self.resumes(),
@@ -39,7 +41,7 @@ impl World {
         self.books.ask(&request, at);
     }
 
-    fn some_entry(&mut self) -> EntryName {
+    pub(crate) fn some_entry(&mut self) -> EntryName {
         self.dice.pick(&self.file.entries).name.clone()
     }
 

@@ -22,11 +22,20 @@ pub(crate) enum Sabotage {
     OneMark,
     /// Runs are taken to be over as soon as they are seen.
     AllOver,
+    /// Backfills begin anew with each start.
+    FillsAnew,
 }
 
 impl Sabotage {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::IntentAfterPost, Self::AnyId, Self::AdoptTwice, Self::NoSettle, Self::OneMark, Self::AllOver];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::IntentAfterPost,
+        Self::AnyId,
+        Self::AdoptTwice,
+        Self::NoSettle,
+        Self::OneMark,
+        Self::AllOver,
+        Self::FillsAnew,
+    ];
 
     /// The schedule as a daemon with this defect would take it.
     pub(crate) fn spoil(which: Option<Self>, mut schedule: Schedule) -> Schedule {
@@ -45,6 +54,11 @@ impl Sabotage {
             let newest = snapshot.marks.values().map(|(mark, _)| *mark).max();
             for (mark, _) in snapshot.marks.values_mut() {
                 *mark = newest.unwrap_or(*mark);
+            }
+        }
+        if which == Some(Self::FillsAnew) {
+            for (backfill, _) in &mut snapshot.backfills {
+                (backfill.mark, backfill.passed) = (None, 0);
             }
         }
     }

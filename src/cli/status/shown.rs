@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::judge::{Problem, ago, alive};
 use super::{Facts, File};
-use crate::ledger::NextFiring;
+use crate::ledger::{BackfillProgress, NextFiring};
 
 pub(super) fn as_json(facts: &Facts, problems: &[Problem]) -> impl Serialize {
     let standing = &facts.standing;
@@ -38,6 +38,19 @@ pub(super) fn as_json(facts: &Facts, problems: &[Problem]) -> impl Serialize {
         "held_firings": standing.held,
         "last_run": standing.last_run,
         "paused": standing.pauses,
+        "backfills": standing.backfills.iter().map(backfill).collect::<Vec<_>>(),
+    })
+}
+
+fn backfill(progress: &BackfillProgress) -> serde_json::Value {
+    let backfill = &progress.backfill;
+    json!({
+        "entry": backfill.entry,
+        "backfill_id": backfill.id,
+        "since": backfill.begun_at,
+        "count": backfill.count,
+        "done": progress.done(),
+        "open": progress.open,
     })
 }
 
@@ -108,6 +121,11 @@ fn facts_in_words(facts: &Facts) -> Vec<(&'static str, String)> {
     for pause in &standing.pauses {
         let note = pause.note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
         lines.push(("paused", format!("{} since {}{note}", pause.entry, pause.since)));
+    }
+    for progress in &standing.backfills {
+        let (done, open, backfill) = (progress.done(), progress.open, &progress.backfill);
+        let words = format!("{}: {done} of {} times, {open} under way", backfill.entry, backfill.count);
+        lines.push(("backfill", words));
     }
     lines
 }

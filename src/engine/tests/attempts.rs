@@ -41,6 +41,7 @@ pub(super) fn remembered(
             schedule_version: "v".into(),
             planned_at: nominal.timestamp(),
             recovers: None,
+            backfill: None,
         };
         let waits = *state == State::Waiting;
         Known {

@@ -15,7 +15,7 @@ impl Bench {
     fn ask(&mut self, asks: Asks, about: Option<Known>) -> Answer {
         let about = about.map(|firing| Box::new(About { firing, owner: None }));
         let request_id = self.records.len().to_string();
-        self.tell(Input::Asked(vec![Request { request_id, asks, about }]));
+        self.tell(Input::Asked(vec![Request { request_id, asks, about, taken: Vec::new() }]));
         let answers = self.records.iter().rev().find_map(|record| match record {
             Record::Answered { answer, .. } => Some(answer.clone()),
             _ => None,
@@ -134,7 +134,7 @@ fn a_run_that_belongs_to_another_firing_settles_nothing() {
     let run = RunId::parse("00000000-0000-4000-8000-000000000001").unwrap();
     let about = Box::new(About { firing: known, owner: Some(FiringId::from_random([1; 16])) });
     let asks = Asks::Settle { firing, how: Settlement::Run(run) };
-    bench.tell(Input::Asked(vec![Request { request_id: "r".to_owned(), asks, about: Some(about) }]));
+    bench.tell(Input::Asked(vec![Request { about: Some(about), ..Request::new("r".to_owned(), asks) }]));
     assert!(bench.events(Name::FiringSettled).is_empty());
     assert_eq!(bench.state(firing), Some((State::Held, Some(Reason::OnUnknownHold))));
 }

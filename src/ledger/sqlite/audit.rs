@@ -34,12 +34,7 @@ impl SqliteLedger {
             let version: &str = get(&row, "version")?;
             evidence.in_force.push(InForce { at: time(&row, "at")?, version: version.into() });
         }
-        if let Some(before) = self.value(PRUNED).await? {
-            let unreadable = || LedgerError::Unreadable { what: "value", detail: before.clone() };
-            let milliseconds: i64 = before.parse().map_err(|_| unreadable())?;
-            let second = milliseconds.div_euclid(1_000);
-            evidence.kept_from = Some(Nominal::from_second(second).ok_or_else(unreadable)?);
-        }
+        evidence.kept_from = self.kept_from().await?;
         for row in self.rows("SELECT name, mark FROM entry").await? {
             evidence.marks.insert(column(&row, "name", EntryName::new)?, nominal(&row, "mark")?);
         }
@@ -48,6 +43,17 @@ impl SqliteLedger {
             evidence.recorded.insert(column(&row, "entry", EntryName::new)?);
         }
         Ok(evidence)
+    }
+
+    /// Before this nominal time firings may have been removed.
+    ///
+    /// # Errors
+    /// [`LedgerError::Database`], [`LedgerError::Unreadable`].
+    pub async fn kept_from(&mut self) -> Result<Option<Nominal>, LedgerError> {
+        let Some(before) = self.value(PRUNED).await? else { return Ok(None) };
+        let unreadable = || LedgerError::Unreadable { what: "value", detail: before.clone() };
+        let milliseconds: i64 = before.parse().map_err(|_| unreadable())?;
+        Nominal::from_second(milliseconds.div_euclid(1_000)).ok_or_else(unreadable).map(Some)
     }
 
     /// The text of a version, if it is kept.

@@ -27,7 +27,10 @@ impl Writer<'_> {
     pub(super) async fn plan(&mut self, intents: &[(&Intent, Option<&Progress>)]) -> Result<()> {
         let scheduled: Vec<&Intent> =
             intents.iter().map(|(intent, _)| *intent).filter(|it| it.kind == Kind::Scheduled).collect();
+        let all: Vec<&Intent> = intents.iter().map(|(intent, _)| *intent).collect();
+        self.refuse_started(&all).await?;
         let mut intents = intents.to_vec();
+        intents.retain(|(intent, _)| !self.written.refused.contains(&intent.firing_id));
         if !scheduled.is_empty() {
             self.make_way(&scheduled).await?;
             let condensed = self.condensed_over(&scheduled).await?;
@@ -184,7 +187,7 @@ fn insert_firings() -> QueryBuilder<Sqlite> {
     QueryBuilder::new(
         "INSERT INTO firing (firing_id, entry, pipeline, subscription, resource_group, factory, kind, nominal, \
          last_nominal, skipped, due, body, policy, schedule_version, planned_at, state, reason, attempts, counted, \
-         finished_at, error_message, recovers) ",
+         finished_at, error_message, recovers, backfill) ",
     )
 }
 
@@ -221,6 +224,7 @@ fn bind_firing<S>(
     row.push_bind(closed.error_message.map(str::to_owned));
     let recovers = intent.recovers.as_ref().and_then(|recovers| serde_json::to_string(&**recovers).ok());
     row.push_bind(recovers);
+    row.push_bind(intent.backfill.as_deref().map(str::to_owned));
 }
 
 /// A nominal time as it is kept.

@@ -2,6 +2,7 @@
 //! writing in `write`, what is refused in `guard`.
 
 mod audit;
+mod backfill;
 mod clock;
 mod guard;
 mod read;

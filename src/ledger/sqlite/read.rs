@@ -104,6 +104,7 @@ pub(super) fn intent(row: &SqliteRow) -> Result<Intent, LedgerError> {
             Some(_) => Some(Arc::new(json(row, "recovers")?)),
             None => None,
         },
+        backfill: get::<Option<&str>>(row, "backfill")?.map(Into::into),
     })
 }
 
@@ -176,6 +177,7 @@ impl SqliteLedger {
         for row in self.rows("SELECT entry, failures FROM failing").await? {
             snapshot.failures.insert(column(&row, "entry", EntryName::new)?, number(&row, "failures")?);
         }
+        snapshot.backfills = self.open_backfills().await?;
         for row in self.rows("SELECT factory, takes_our_id FROM factory").await? {
             snapshot.learned.insert(get(&row, "factory")?, get::<i64>(&row, "takes_our_id")? != 0);
         }
@@ -238,7 +240,8 @@ impl SqliteLedger {
             match json(&row, "asks") {
                 Ok(asks) => {
                     let about = self.about(&asks).await?.map(Box::new);
-                    requests.push(Request { request_id, asks, about });
+                    let taken = self.taken_of(&asks).await?;
+                    requests.push(Request { request_id, asks, about, taken });
                 }
                 // One that a newer program left must not keep all others waiting.
                 Err(error) => self.refuse(&request_id, error.to_string()).await?,
@@ -339,6 +342,9 @@ impl SqliteLedger {
         }
         if let Some(state) = filter.state {
             query.push(" AND state = ").push_bind(state.as_str());
+        }
+        if let Some(backfill) = &filter.backfill {
+            query.push(" AND backfill = ").push_bind(backfill);
         }
         query.push(" ORDER BY nominal DESC, due DESC, entry LIMIT ").push_bind(i64::from(filter.limit));
         query

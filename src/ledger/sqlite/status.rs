@@ -48,6 +48,7 @@ impl SqliteLedger {
         let last = "SELECT * FROM firing WHERE run_id IS NOT NULL ORDER BY nominal DESC LIMIT 1";
         standing.last_run = self.histories(QueryBuilder::new(last)).await?.pop();
         standing.pauses = self.open_pauses().await?;
+        standing.backfills = self.backfills_under_way().await?;
         Ok(standing)
     }
 
@@ -55,6 +56,14 @@ impl SqliteLedger {
     pub(super) async fn open_pauses(&mut self) -> Result<Vec<OpenPause>, LedgerError> {
         let sql = "SELECT entry, paused_at, note FROM pause WHERE resumed_at IS NULL ORDER BY entry";
         self.rows(sql).await?.iter().map(open_pause).collect()
+    }
+
+    /// Whether an entry is paused now.
+    ///
+    /// # Errors
+    /// [`LedgerError::Database`], [`LedgerError::Unreadable`].
+    pub async fn is_paused(&mut self, entry: &EntryName) -> Result<bool, LedgerError> {
+        Ok(self.open_pauses().await?.iter().any(|pause| pause.entry == *entry))
     }
 
     /// What the last daemon left about itself. What cannot be read, as that of a newer program, is no sign.

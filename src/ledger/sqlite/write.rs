@@ -83,6 +83,7 @@ pub(super) async fn prune(connection: &mut SqliteConnection, before: Timestamp) 
     for statement in [
         "DELETE FROM request WHERE state <> 'waiting' AND asked_at < ?",
         "DELETE FROM pause WHERE resumed_at < ?",
+        "DELETE FROM backfill WHERE ended_at < ?",
     ] {
         sqlx::query(statement).bind(milliseconds).execute(&mut *transaction).await?;
     }
@@ -156,6 +157,7 @@ impl Writer<'_> {
             .execute(&mut *self.connection)
             .await
             .map(drop),
+            Record::Backfill(backfill) => self.backfill(backfill).await,
             Record::Failures { entry, count } => self.failures(entry, *count).await,
             Record::Reopened { firing_id, at } => self.reopen(*firing_id, *at).await,
             Record::Paused { entry, at, note } => self.paused(entry, *at, note.as_deref()).await,

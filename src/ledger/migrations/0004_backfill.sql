@@ -1,0 +1,21 @@
+-- Which backfill a firing is a part of.
+ALTER TABLE firing ADD COLUMN backfill TEXT;
+
+CREATE INDEX firing_backfill ON firing (backfill) WHERE backfill IS NOT NULL;
+
+-- Nominal times of the past that a person wants started, and how far that has come.
+CREATE TABLE backfill (
+    id            TEXT PRIMARY KEY,
+    entry         TEXT NOT NULL,
+    fingerprint   TEXT NOT NULL,
+    first_nominal BIGINT NOT NULL,
+    last_nominal  BIGINT NOT NULL,
+    times         BIGINT NOT NULL,
+    max_active    BIGINT NOT NULL,
+    again         BIGINT NOT NULL,
+    mark          BIGINT,
+    passed        BIGINT NOT NULL,
+    begun_at      BIGINT NOT NULL,
+    ended_at      BIGINT,
+    reason        TEXT
+);
