@@ -1,17 +1,15 @@
 //! The gate: whether a firing whose due time has come may start. After the pause and the late rules this is decided by
 //! what else of its lane is running, on a state that was read at most five seconds before.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::lanes::{FRESH, Key};
+use super::lanes::{FRESH, Key, Place};
 use super::live::{Live, Phase};
 use super::missed::is_late;
 use super::overlap::{Verdict, decide, limit};
-use super::search::aim;
 use super::{Action, Engine, Timer};
 use crate::azure::follow::{Pass, Passed};
 use crate::azure::look::is_over;
@@ -30,6 +28,8 @@ const MOST_RUNS: usize = 50;
 impl Engine {
     /// The gate: decides whether a firing whose due time has come may start.
     pub(super) fn pass_gate(&mut self, firing: FiringId, now: Now) {
+        // It may have been looked for, and was never sent.
+        self.busy.leave(firing);
         let Some(live) = self.live.get_mut(&firing) else { return };
         let (intent, asked, queued) = (Arc::clone(&live.intent), live.asked, live.queued);
         let is_early = now.wall < intent.due && !live.is_due_at_once();
@@ -100,14 +100,49 @@ impl Engine {
     pub(super) fn make_ready(&mut self, firing: FiringId) {
         let Some(live) = self.live.get_mut(&firing) else { return };
         live.phase = Phase::Ready;
-        self.ready.push(&live.intent);
-        self.lanes.occupy(&live.intent);
+        let intent = Arc::clone(&live.intent);
+        self.ready.push(&intent);
+        self.lanes.leave(&intent);
+        self.counts(&intent);
+    }
+
+    /// From now on a firing counts as running, until it is over or its run is followed.
+    pub(super) fn counts(&mut self, intent: &Arc<Intent>) {
+        self.busy.insert(intent, None);
+        self.lanes.counts_itself(intent, RunId::from(intent.firing_id));
+    }
+
+    /// A firing waits for a person, and may have started a run at this time: it counts for an hour.
+    pub(super) fn counts_for_a_while(&mut self, intent: &Arc<Intent>, since: Timestamp, now: Now) {
+        let left = Self::later(since, UNKNOWN).duration_since(now.wall);
+        if let Some(left) = Duration::try_from(left).ok().filter(|left| !left.is_zero()) {
+            self.busy.insert(intent, Some(now.boot + left));
+            self.lanes.counts_itself(intent, RunId::from(intent.firing_id));
+        }
+    }
+
+    /// What has been held for an hour counts no longer.
+    pub(super) fn forget_held(&mut self, now: Now) {
+        while let Some(intent) = self.busy.pop_expired(now.boot) {
+            // If its run goes on, only a look shows that from now on.
+            self.lanes.doubt(&intent);
+        }
+    }
+
+    /// The run of a firing is known: it counts in place of the firing.
+    pub(super) fn counts_by_its_run(&mut self, intent: &Intent, run: RunId, accepted: Duration) {
+        if intent.policy.follows() {
+            self.lanes.counts_itself(intent, run);
+        } else {
+            self.lanes.let_go(intent, run, accepted);
+        }
     }
 
     /// Takes a firing out that is over here.
     pub(super) fn take_out(&mut self, firing: FiringId) -> Option<Live> {
         let live = self.live.remove(&firing)?;
         self.go_on_filling(&live.intent);
+        self.busy.leave(firing);
         self.lanes.leave(&live.intent);
         Some(live)
     }
@@ -121,14 +156,14 @@ impl Engine {
         let may_change = match intent.policy.overlap_scope {
             // What ended since the last look only makes room; after looks without an answer nothing is sure.
             OverlapScope::Entry => {
-                self.runs.count_of(&intent.entry) > 0 && (unread || !self.has_room(&key, intent, now))
+                self.runs.count_in(&key) > 0 && (unread || !self.has_room(&key, intent, now))
             }
             OverlapScope::Pipeline => true,
         };
         if is_fresh || !may_change {
             return self.decide_about(intent, now);
         }
-        self.lanes.lane(intent).at_gate.insert((intent.due, intent.firing_id));
+        self.lanes.lane(intent).at_gate.insert(Place::of(intent));
         if let Some(live) = self.live.get_mut(&intent.firing_id) {
             live.phase = Phase::AtGate;
         }
@@ -145,31 +180,27 @@ impl Engine {
     }
 
     /// How many of a lane are running, or may be: runs that are not over, firings under way, and firings that are
-    /// held since at most an hour.
+    /// held since at most an hour. None of them is counted twice, and none is looked at by itself.
     fn active(&self, key: &Key, but: &Intent, now: Now) -> usize {
         let lane = self.lanes.get(key);
         let unread_since = lane.and_then(|lane| lane.unread_since);
         let unread_for = unread_since.map(|since| now.boot.saturating_sub(since));
-        let runs = match (key, unread_for) {
+        let known = self.runs.count_in(key) + lane.map_or(0, |lane| lane.others.len());
+        let runs = match unread_for {
             // What was shown since then, by a pass over the factory, is known all the same.
-            (_, Some(unread)) if unread >= UNKNOWN => self.runs_of(key).len() - self.unheard(key, now),
-            (Key::Entry(entry), _) => self.runs.count_of(entry),
-            (Key::Pipeline(pipeline), unread) => {
-                let mut runs: HashSet<RunId> = self.runs.in_pipeline(pipeline).collect();
-                runs.extend(lane.into_iter().flat_map(|lane| &lane.others));
-                runs.len().max(usize::from(unread.is_some()))
-            }
+            Some(unread) if unread >= UNKNOWN => self.known_since(key, now.boot.saturating_sub(UNKNOWN)),
+            // Others may have started a run of the pipeline.
+            Some(_) if matches!(key, Key::Pipeline(_)) => known.max(1),
+            _ => known,
         };
-        let may_run = |(intent, since): &&(Arc<Intent>, Timestamp)| {
-            intent.firing_id != but.firing_id
-                && Self::later(*since, UNKNOWN) > now.wall
-                && match key {
-                    Key::Entry(entry) => intent.entry == *entry,
-                    Key::Pipeline(pipeline) => aim(intent) == *pipeline,
-                }
-        };
-        let busy = lane.map_or(0, |lane| lane.busy_beside(but.firing_id));
-        runs + busy + self.held.values().filter(may_run).count()
+        runs + self.busy.beside(key, but.firing_id)
+    }
+
+    /// How many runs of a lane were known not to be over after this time.
+    fn known_since(&self, key: &Key, time: Duration) -> usize {
+        let followed = self.runs.all_in(key).filter(|run| run.heard > time).count();
+        let others = self.lanes.get(key).into_iter().flat_map(|lane| lane.others.values());
+        followed + others.filter(|at| **at > time).count()
     }
 
     /// Decides about a firing by what is known of its lane.
@@ -178,16 +209,17 @@ impl Engine {
         let active = self.active(&key, intent, now);
         let lane = self.lanes.lane(intent);
         lane.leave(intent);
-        let queued: Vec<FiringId> = lane.queue.iter().map(|(_, firing)| *firing).collect();
-        match decide(&intent.policy, active, queued.len()) {
+        let is_backfill = intent.backfill.is_some();
+        let queued = lane.queue.iter().filter(|place| is_backfill || !place.is_backfill).count();
+        match decide(&intent.policy, active, queued) {
             Verdict::Start => return self.open_gate(intent.firing_id, now),
             Verdict::Skip(reason) => {
                 return self.skip_planned(&[Arc::clone(intent)], reason, now.wall);
             }
             Verdict::Wait => {}
-            Verdict::Replace => self.supersede(&queued, now),
+            Verdict::Replace => self.supersede(&key, now),
             Verdict::Cancel => {
-                self.supersede(&queued, now);
+                self.supersede(&key, now);
                 self.cancel_lane(&key, now);
             }
         }
@@ -196,7 +228,7 @@ impl Engine {
     }
 
     fn enqueue(&mut self, intent: &Arc<Intent>, now: Now) {
-        self.lanes.lane(intent).queue.insert((intent.due, intent.firing_id));
+        self.lanes.lane(intent).queue.insert(Place::of(intent));
         let Some(live) = self.live.get_mut(&intent.firing_id) else { return };
         live.phase = Phase::Queued;
         if !std::mem::replace(&mut live.queued, true) {
@@ -206,10 +238,12 @@ impl Engine {
         }
     }
 
-    /// Leaves out firings that a newer one takes the place of.
-    fn supersede(&mut self, firings: &[FiringId], now: Now) {
-        for firing in firings {
-            if let Some(live) = self.live.get(firing) {
+    /// Leaves out what waits for room in a lane: a newer firing takes its place.
+    fn supersede(&mut self, key: &Key, now: Now) {
+        let queue = self.lanes.get(key).into_iter().flat_map(|lane| &lane.queue);
+        let scheduled = queue.filter(|place| !place.is_backfill).map(|place| place.firing);
+        for firing in scheduled.collect::<Vec<_>>() {
+            if let Some(live) = self.live.get(&firing) {
                 let intent = Arc::clone(&live.intent);
                 self.skip_planned(&[intent], Reason::Superseded, now.wall);
             }
@@ -218,24 +252,10 @@ impl Engine {
 
     /// Cancels the runs of a lane that are this program's own.
     fn cancel_lane(&mut self, key: &Key, now: Now) {
-        for firing in self.runs_of(key) {
+        for firing in self.runs.firings_in(key) {
             self.cancelling.entry(firing).or_insert(now.boot);
         }
         self.cancel_on(now);
-    }
-
-    /// How many followed runs of a lane have not been shown for as long as what is not known counts as running.
-    fn unheard(&self, key: &Key, now: Now) -> usize {
-        let runs = self.runs_of(key);
-        let heard = runs.iter().filter_map(|firing| Some(self.runs.get(*firing)?.heard));
-        heard.filter(|heard| now.boot.saturating_sub(*heard) >= UNKNOWN).count()
-    }
-
-    fn runs_of(&self, key: &Key) -> Vec<FiringId> {
-        match key {
-            Key::Entry(entry) => self.runs.of_entry(entry),
-            Key::Pipeline(pipeline) => self.runs.of_pipeline(pipeline),
-        }
     }
 
     /// Starts what is queued, as far as there is room.
@@ -243,7 +263,9 @@ impl Engine {
         if self.stopping {
             return;
         }
-        while let Some((_, firing)) = self.lanes.get(key).and_then(|lane| lane.queue.first().copied()) {
+        while let Some(Place { firing, .. }) =
+            self.lanes.get(key).and_then(|lane| lane.queue.first().copied())
+        {
             let Some(live) = self.live.get(&firing) else { return };
             let intent = Arc::clone(&live.intent);
             if !self.has_room(key, &intent, now) {
@@ -256,9 +278,12 @@ impl Engine {
     /// A run of this firing is over: there may be room in its lanes.
     pub(super) fn make_room(&mut self, intent: &Intent, now: Now) {
         self.go_on_filling(intent);
-        self.release(&Key::Entry(intent.entry.clone()), now);
+        if self.lanes.is_empty() {
+            return;
+        }
+        let [entry, key] = Key::both(intent);
+        self.release(&entry, now);
         // Others may have started runs of the pipeline since it was looked at.
-        let key = Key::Pipeline(aim(intent));
         match self.lanes.get_mut(&key).filter(|lane| !lane.queue.is_empty() && !lane.is_fresh(now.boot)) {
             Some(_) => self.look_at_lane(&key, now),
             None => self.release(&key, now),
@@ -267,9 +292,12 @@ impl Engine {
 
     /// What is queued wants the running ones cancelled: also one that is known only now.
     pub(super) fn cancel_if_unwanted(&mut self, intent: &Intent, now: Now) {
-        for key in [Key::Entry(intent.entry.clone()), Key::Pipeline(aim(intent))] {
+        if self.lanes.is_empty() {
+            return;
+        }
+        for key in Key::both(intent) {
             let waits = self.lanes.get(&key).and_then(|lane| lane.queue.first());
-            let waits = waits.and_then(|(_, firing)| self.live.get(firing));
+            let waits = waits.and_then(|place| self.live.get(&place.firing));
             if waits.is_some_and(|live| live.intent.policy.overlap == Overlap::CancelRunning) {
                 self.cancelling.entry(intent.firing_id).or_insert(now.boot);
             }
@@ -278,19 +306,20 @@ impl Engine {
 
     /// Looks at what is running in a lane, if that may be done now.
     fn look_at_lane(&mut self, key: &Key, now: Now) {
-        let runs: Vec<RunId> = self.runs_of(key).iter().filter_map(|f| Some(self.runs.get(*f)?.id)).collect();
-        let request_id = self.fresh_id();
-        let Some(lane) = self.lanes.get_mut(key).filter(|lane| !lane.reading && lane.next_read <= now.boot)
-        else {
+        if self.lanes.get(key).is_none_or(|lane| lane.reading || lane.next_read > now.boot) {
             return;
-        };
+        }
+        let request_id = self.fresh_id();
+        let followed = self.runs.firings_in(key);
+        let runs = followed.iter().filter_map(|firing| Some(self.runs.get(*firing)?.id));
+        let Some(lane) = self.lanes.get_mut(key) else { return };
         lane.reading = true;
         let pass = Pass {
             factory: lane.of.factory.clone(),
             request_id,
             since: None,
             active_of: matches!(key, Key::Pipeline(_)).then(|| lane.of.pipeline.clone()),
-            one_by_one: runs.into_iter().take(MOST_RUNS).collect(),
+            one_by_one: runs.take(MOST_RUNS).collect(),
         };
         self.lane_looks.insert(request_id, (key.clone(), now.boot));
         self.actions.push(Action::Follow(Box::new(pass)));
@@ -309,13 +338,12 @@ impl Engine {
             None => {
                 lane.unread_since = None;
                 lane.read_at = Some(began);
-                let going_on = passed.runs.iter().filter(|run| !is_over(&run.status));
-                lane.others = going_on.filter_map(|run| run.run_id).collect();
+                self.note_others(key, began, passed);
             }
         }
         self.release(key, now);
         let at_gate: Vec<FiringId> =
-            self.lanes.get(key).into_iter().flat_map(|lane| &lane.at_gate).map(|(_, f)| *f).collect();
+            self.lanes.get(key).into_iter().flat_map(|lane| &lane.at_gate).map(|it| it.firing).collect();
         for firing in at_gate {
             let Some(live) = self.live.get(&firing) else { continue };
             let intent = Arc::clone(&live.intent);
@@ -327,12 +355,29 @@ impl Engine {
         }
     }
 
+    /// Notes what a look showed of the runs of a pipeline that nobody follows.
+    fn note_others(&mut self, key: &Key, began: Duration, passed: &Passed) {
+        let Some(lane) = self.lanes.get_mut(key).filter(|_| matches!(key, Key::Pipeline(_))) else { return };
+        let ids = |over: bool| {
+            let runs = passed.runs.iter().filter(move |run| is_over(&run.status) == over);
+            runs.filter_map(|run| run.run_id)
+        };
+        // What was accepted since then may not be among them.
+        lane.others.retain(|_, at| *at >= began);
+        lane.others.extend(ids(false).map(|run| (run, began)));
+        let followed = self.runs.all_in(key).map(|run| run.id);
+        let own = self.busy.of(key).map(RunId::from);
+        for run in ids(true).chain(followed).chain(own) {
+            lane.others.remove(&run);
+        }
+    }
+
     /// The periodic part: looks that are due begin, and what there is room for starts.
     pub(super) fn lanes_on(&mut self, now: Now) {
         if self.stopping || self.opening.is_some() {
             return;
         }
-        for key in self.lanes.keys() {
+        for key in self.lanes.keys(now.boot) {
             let Some(lane) = self.lanes.get(&key) else { continue };
             let stale = lane.read_at.is_none_or(|at| now.boot.saturating_sub(at) >= LOOK_AGAIN);
             let is_pipeline = matches!(key, Key::Pipeline(_));

@@ -94,7 +94,7 @@ impl Engine {
                 self.absent(firing, now);
             }
             Look::Absent if live.doubt.as_ref().is_some_and(|doubt| doubt.misdated) => {
-                self.hold(firing, Reason::ClockSetBack, None, now.wall);
+                self.hold(firing, Reason::ClockSetBack, None, now);
             }
             Look::Absent => self.search(firing),
             Look::NoAnswer(unanswered) => self.no_answer(firing, &unanswered, now),
@@ -105,7 +105,7 @@ impl Engine {
         let (Some(live), Some(run)) = (self.live.get(&firing), found.run_id) else { return };
         if found.pipeline.to_lowercase() != live.intent.pipeline.as_str().to_lowercase() {
             self.events.push(announce::anomaly(live, &run.to_string(), Reason::OtherPipeline));
-            return self.hold(firing, Reason::OtherPipeline, Some(run), now.wall);
+            return self.hold(firing, Reason::OtherPipeline, Some(run), now);
         }
         self.adopt(firing, run, &found.status, now);
     }
@@ -117,6 +117,7 @@ impl Engine {
         let mut progress = live.progress(State::Accepted, None, now.wall, None);
         progress.run_id = Some(run);
         self.records.push(Record::Progress(progress));
+        self.counts_by_its_run(&live.intent, run, now.boot);
         self.follow_run(&live.intent, run, live.sent_since(), now);
         self.events.push(announce::adopted(&live, run, status, self.studio));
     }
@@ -196,7 +197,7 @@ impl Engine {
             Finding::Undecided(..) if self.is_vouched_for(firing) => self.absent(firing, now),
             Finding::Undecided(reason, run) => match self.time_to_settle(firing) {
                 Some(rest) => self.look_in(firing, rest, now),
-                None => self.hold(firing, reason, run, now.wall),
+                None => self.hold(firing, reason, run, now),
             },
         }
     }
@@ -236,8 +237,8 @@ impl Engine {
         let exhausted = live.counted >= policy.retry.max_attempts;
         let overdue = live.is_past_deadline(now.wall);
         match policy.on_unknown {
-            OnUnknown::Hold => self.hold(firing, Reason::OnUnknownHold, None, now.wall),
-            OnUnknown::Retry if overdue => self.hold(firing, Reason::DeadlineWhileUnknown, None, now.wall),
+            OnUnknown::Hold => self.hold(firing, Reason::OnUnknownHold, None, now),
+            OnUnknown::Retry if overdue => self.hold(firing, Reason::DeadlineWhileUnknown, None, now),
             OnUnknown::Retry if exhausted => {
                 let last = live.last_refusal.clone();
                 self.reject(firing, Reason::RetriesExhausted, last.as_ref(), now.wall, None);
@@ -264,7 +265,7 @@ impl Engine {
                 self.events.push(event);
             }
             Some(_) if blocked_for >= LOOK_LIMIT => {
-                return self.hold(firing, Reason::LookUnanswered, None, now.wall);
+                return self.hold(firing, Reason::LookUnanswered, None, now);
             }
             Some(_) => {}
         }

@@ -13,6 +13,7 @@
 
 mod announce;
 mod backfill;
+mod busy;
 mod follow;
 mod gate;
 mod lanes;
@@ -52,6 +53,7 @@ use crate::ledger::{Batch, Intent, Mark, Pause, Record, Request};
 use crate::schedule::Calendar;
 
 use backfill::Filling;
+use busy::Busy;
 use lanes::{Key, Lanes};
 use live::{Live, Phase};
 use plan::Plan;
@@ -177,6 +179,8 @@ pub struct Engine {
     refill: bool,
     /// What must not run at once.
     lanes: Lanes,
+    /// What counts as running, besides the runs that are followed.
+    busy: Busy,
     /// Looks at lanes that are under way, by their request id, and when they began on the boot clock.
     lane_looks: HashMap<FiringId, (Key, Duration)>,
     /// Requests whose answers are on their way to the ledger, by batch, and the firings that they were about.
@@ -225,6 +229,7 @@ impl Engine {
     /// Takes one input, at `now`, and says what is to be done.
     pub fn handle(&mut self, input: Input, now: Now) -> Vec<Action> {
         let believed = self.watch_clock(now);
+        self.forget_held(now);
         if let Some(schedule) = self.put_off.take_if(|_| believed) {
             self.reload(&schedule, now);
         }
@@ -379,6 +384,7 @@ impl Engine {
                 // The clock was set back while it waited for its turn.
                 let due = live.intent.due;
                 (live.phase, live.started) = (Phase::Armed(due), None);
+                self.busy.leave(firing);
                 self.timers.insert((due, Timer::Firing(firing)));
                 continue;
             }

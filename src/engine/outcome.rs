@@ -89,6 +89,7 @@ impl Engine {
         let mut progress = live.progress(State::Accepted, None, attempted.answered_at.wall, Some(attempt));
         progress.run_id = Some(run);
         self.records.push(Record::Progress(progress));
+        self.counts_by_its_run(&live.intent, run, attempted.answered_at.boot);
         self.follow_run(&live.intent, run, live.sent_since(), attempted.answered_at);
         self.events.push(announce::created(&live, run, attempted, self.studio));
     }
@@ -310,10 +311,11 @@ impl Engine {
     }
 
     /// Leaves a firing to a person. It is never sent again by itself.
-    pub(super) fn hold(&mut self, firing: FiringId, reason: Reason, run: Option<RunId>, at: Timestamp) {
+    pub(super) fn hold(&mut self, firing: FiringId, reason: Reason, run: Option<RunId>, now: Now) {
         let Some(live) = self.take_out(firing) else { return };
+        self.counts_for_a_while(&live.intent, live.sent_since(), now);
         self.held.insert(firing, (Arc::clone(&live.intent), live.sent_since()));
-        let mut progress = live.progress(State::Held, Some(reason), at, None);
+        let mut progress = live.progress(State::Held, Some(reason), now.wall, None);
         progress.error_message = run.map(|run| format!("run {run} may be its own"));
         self.records.push(Record::Progress(progress));
         self.events.push(announce::held(&live, reason, run));

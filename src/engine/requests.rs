@@ -141,9 +141,11 @@ impl Engine {
     fn close(&mut self, known: &Known, run: Option<RunId>, now: Now) {
         let firing = known.intent.firing_id;
         self.held.remove(&firing);
+        self.busy.leave(firing);
         if let Some(run) = run {
             self.claim(run, firing, Some(self.next_batch));
             let since = known.first_sent_at.unwrap_or_else(|| known.intent.sent_since());
+            self.counts_by_its_run(&known.intent, run, now.boot);
             self.follow_run(&known.intent, run, since, now);
         }
         self.records.push(Record::Progress(Progress {
@@ -175,6 +177,8 @@ impl Engine {
         if known.ever_unknown || known.state == State::Held {
             live.unknown_since = Some(now.boot);
             live.doubt = Some(Doubt { asked: true, vouched, ..Doubt::since(now.boot) });
+            // It may be running.
+            self.counts(&known.intent);
         }
         self.records.push(Record::Reopened { firing_id: firing, at: now.wall });
         self.events.push(announce::reopened(&known.intent, known.attempts));

@@ -1,15 +1,15 @@
 //! The runs that are followed, indexed by what they are asked about: their ids, their factories, and when each is
 //! to be asked for or is overdue. All times but those shown to people are on the clock that never steps. Pure.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::Intent;
-use super::search::{Aim, aim};
-use crate::ids::{EntryName, Factory, FiringId, RunId};
+use super::lanes::{ByLane, Key};
+use crate::ids::{Factory, FiringId, RunId};
 
 /// A run asked for by its id is asked for again after so much of the time that it has been followed, in parts: a
 /// run of hours need not be asked for each minute.
@@ -65,8 +65,7 @@ pub(super) struct Runs {
     /// By `Factory::key`.
     watches: HashMap<String, Watch>,
     deadlines: BTreeSet<(Duration, FiringId)>,
-    by_entry: HashMap<EntryName, HashSet<FiringId>>,
-    by_pipeline: HashMap<Aim, HashSet<FiringId>>,
+    by_lane: ByLane,
 }
 
 /// A run to be followed from now on.
@@ -101,8 +100,7 @@ impl Runs {
         watch.due.insert((due, firing));
         self.deadlines.extend(begun.deadline.map(|at| (at, firing)));
         self.by_id.insert((factory.key(), begun.run), firing);
-        self.by_entry.entry(begun.intent.entry.clone()).or_default().insert(firing);
-        self.by_pipeline.entry(aim(&begun.intent)).or_default().insert(firing);
+        self.by_lane.insert(&begun.intent);
         let run = Run {
             id: begun.run,
             accepted_at: begun.accepted_at,
@@ -174,30 +172,25 @@ impl Runs {
             watch.due.remove(&(run.due, firing));
         }
         self.by_id.remove(&(key, run.id));
-        remove(&mut self.by_entry, &run.intent.entry, firing);
-        remove(&mut self.by_pipeline, &aim(&run.intent), firing);
+        self.by_lane.remove(&run.intent);
         Some(run)
     }
 
-    /// How many runs of an entry are not over.
-    pub(super) fn count_of(&self, entry: &EntryName) -> usize {
-        self.by_entry.get(entry).map_or(0, HashSet::len)
+    /// How many runs of a lane are not over.
+    pub(super) fn count_in(&self, lane: &Key) -> usize {
+        self.by_lane.count(lane)
     }
 
-    /// The firings of an entry whose runs are not over, in one order.
-    pub(super) fn of_entry(&self, entry: &EntryName) -> Vec<FiringId> {
-        sorted(self.by_entry.get(entry))
+    /// The firings of a lane whose runs are not over, in one order.
+    pub(super) fn firings_in(&self, lane: &Key) -> Vec<FiringId> {
+        let mut firings: Vec<FiringId> = self.by_lane.of(lane).collect();
+        firings.sort();
+        firings
     }
 
-    /// The same of a pipeline.
-    pub(super) fn of_pipeline(&self, pipeline: &Aim) -> Vec<FiringId> {
-        sorted(self.by_pipeline.get(pipeline))
-    }
-
-    /// The runs of a pipeline, that are not over.
-    pub(super) fn in_pipeline(&self, pipeline: &Aim) -> impl Iterator<Item = RunId> {
-        let firings = self.by_pipeline.get(pipeline).into_iter().flatten();
-        firings.filter_map(|firing| Some(self.runs.get(firing)?.id))
+    /// The runs of a lane that are not over, in any order.
+    pub(super) fn all_in(&self, lane: &Key) -> impl Iterator<Item = &Run> {
+        self.by_lane.of(lane).filter_map(|firing| self.runs.get(&firing))
     }
 
     /// The next run that is overdue at `now` and was not before.
@@ -236,24 +229,5 @@ impl Runs {
     pub(super) fn stragglers(&self, key: &str, most: usize, now: Duration) -> Vec<FiringId> {
         let due = self.watches.get(key).into_iter().flat_map(|watch| &watch.due);
         due.take_while(|(at, _)| *at <= now).take(most).map(|(_, firing)| *firing).collect()
-    }
-}
-
-fn sorted(firings: Option<&HashSet<FiringId>>) -> Vec<FiringId> {
-    let mut firings: Vec<FiringId> = firings.into_iter().flatten().copied().collect();
-    firings.sort();
-    firings
-}
-
-fn remove<K: std::hash::Hash + Eq + Clone>(
-    index: &mut HashMap<K, HashSet<FiringId>>,
-    key: &K,
-    firing: FiringId,
-) {
-    if let Some(firings) = index.get_mut(key) {
-        firings.remove(&firing);
-        if firings.is_empty() {
-            index.remove(key);
-        }
     }
 }

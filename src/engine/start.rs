@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::backfill::Filling;
+use super::busy::Busy;
 use super::lanes::Lanes;
 use super::live::{Doubt, Live, Phase};
 use super::plan::Plan;
@@ -47,6 +48,7 @@ impl Engine {
             backfills: BTreeMap::new(),
             refill: false,
             lanes: Lanes::default(),
+            busy: Busy::default(),
             lane_looks: HashMap::new(),
             answering: HashMap::new(),
             next_batch: snapshot.next_batch,
@@ -140,9 +142,12 @@ impl Engine {
         let backfills = snapshot.backfills.into_iter().map(|it| (Arc::clone(&it.0.id), Filling::new(it)));
         engine.backfills = backfills.collect();
         engine.follow_again(snapshot.followed, now);
-        for open in open {
-            let nothing_left = snapshot.clean_stop || (!set_back && goes_on_at(&open) > lock_taken.wall);
-            engine.take_back_up(&open, nothing_left, lock_taken, now);
+        let nothing_left =
+            |open: &Known| snapshot.clean_stop || (!set_back && goes_on_at(open) > lock_taken.wall);
+        // What may be running counts before the first of them is judged.
+        engine.count_what_may_run(open.iter().filter(|open| may_run(open, nothing_left(open))), now);
+        for open in &open {
+            engine.take_back_up(open, nothing_left(open), lock_taken, now);
         }
         engine.reloading = Some(engine.next_batch);
         engine.plan_ahead(now);
@@ -150,6 +155,15 @@ impl Engine {
         engine.flush();
         let actions = std::mem::take(&mut engine.actions);
         (engine, actions)
+    }
+
+    fn count_what_may_run<'a>(&mut self, open: impl Iterator<Item = &'a Known>, now: Now) {
+        for open in open {
+            self.counts(&open.intent);
+        }
+        for (intent, since) in self.held.values().cloned().collect::<Vec<_>>() {
+            self.counts_for_a_while(&intent, since, now);
+        }
     }
 
     /// Goes on with a firing that the last daemon left open. `nothing_left` says that no attempt of it can have left
@@ -182,10 +196,6 @@ impl Engine {
         }
         let waits = open.state == State::Waiting && open.attempts > 0;
         let in_doubt = live.doubt.is_some();
-        if in_doubt || waits {
-            // It may be running.
-            self.lanes.occupy(&live.intent);
-        }
         self.join_backfill(&open.intent);
         self.live.insert(firing, live);
         if in_doubt {
@@ -201,6 +211,12 @@ impl Engine {
             self.arm(firing, now);
         }
     }
+}
+
+/// Whether a firing that the last daemon left open may be running.
+fn may_run(open: &Known, nothing_left: bool) -> bool {
+    let waits = open.state == State::Waiting && open.attempts > 0;
+    waits || open.state == State::Unknown || open.reopened_at.is_some() || !nothing_left
 }
 
 /// An attempt can only have left the last daemon at or after this.

@@ -20,6 +20,7 @@ mod attempts;
 mod backfill;
 mod clock;
 mod follow;
+mod lanes;
 mod outage;
 mod overlap;
 mod people;

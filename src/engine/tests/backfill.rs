@@ -221,10 +221,14 @@ fn a_backfill_waits_where_the_entry_lets_no_others_run_beside_and_what_is_schedu
     bench.pass(1);
     bench.accept();
     bench.backfill(times(3, 6));
-    bench.pass_with(30, &[shown(RunId::from(bench.sent[0].firing_id), "InProgress")]);
+    let running = shown(RunId::from(bench.sent[0].firing_id), "InProgress");
+    let look = Box::new(bench.passes.last().unwrap().clone());
+    let passed = Passed { runs: vec![running.clone()], calls: 1, ..Passed::default() };
+    bench.tell(Input::Passed(look, Box::new(passed)));
+    bench.pass_with(30, std::slice::from_ref(&running));
     assert_eq!(bench.sent(), ["12:00:00"]);
     // It still runs when the next is due.
-    bench.pass_with(3_600, &[shown(RunId::from(bench.sent[0].firing_id), "InProgress")]);
+    bench.pass_with(3_600, &[running]);
     assert_eq!((bench.sent.len(), bench.events(Name::FiringSkipped).len()), (1, 0));
     bench.pass_with(20, &[shown(RunId::from(bench.sent[0].firing_id), "Succeeded")]);
     assert_eq!(bench.sent(), ["12:00:00", "13:00:00"], "a backfill lets go first what is scheduled");
