@@ -287,19 +287,14 @@ impl Daemon {
         self.in_flight.store(self.engine.in_flight(), Ordering::Relaxed);
         for action in actions {
             match action {
-                Action::Commit(batch) => self.recorder.ask(Job::Write(batch)),
-                Action::FindOwners(firing, runs) => self.recorder.ask(Job::FindOwners(firing, runs)),
-                Action::RejectToken(generation) => self.client.token().reject(generation),
-                Action::Send(intent) => {
-                    self.last_sent = Some(self.outside.clock.now().boot);
-                    self.tasks.send(self.client.clone(), intent);
-                }
-                Action::Look(intent) => self.tasks.look(self.client.clone(), intent),
-                Action::Search(intent, since) => self.tasks.search(self.client.clone(), intent, since),
-                Action::Follow(pass) => self.tasks.follow(self.client.clone(), pass),
-                Action::Cancel(intent, run) => self.tasks.cancel(self.client.clone(), intent, run),
                 Action::Reloaded => self.in_force(),
                 Action::Stopped(open) => self.open_at_stop = Some(open),
+                action => {
+                    if matches!(action, Action::Send(_)) {
+                        self.last_sent = Some(self.outside.clock.now().boot);
+                    }
+                    perform(action, (&self.client, &self.recorder), &mut self.tasks);
+                }
             }
         }
     }
@@ -476,5 +471,20 @@ impl Daemon {
         let recorded = self.recorder.finish(FINISH_LIMIT).await;
         say_stopped(&self.outside, name, open);
         if recorded { exit } else { Exit::Unavailable }
+    }
+}
+
+/// Does what the engine wants done, but for what concerns the daemon itself.
+fn perform(action: Action, (client, recorder): (&Client, &Recorder), tasks: &mut Tasks) {
+    match action {
+        Action::Commit(batch) => recorder.ask(Job::Write(batch)),
+        Action::FindOwners(firing, runs) => recorder.ask(Job::FindOwners(firing, runs)),
+        Action::RejectToken(generation) => client.token().reject(generation),
+        Action::Send(intent) => tasks.send(client.clone(), intent),
+        Action::Look(intent) => tasks.look(client.clone(), intent),
+        Action::Search(intent, since) => tasks.search(client.clone(), intent, since),
+        Action::Follow(pass) => tasks.follow(client.clone(), pass),
+        Action::Cancel(intent, run) => tasks.cancel(client.clone(), intent, run),
+        Action::Reloaded | Action::Stopped(_) => {}
     }
 }

@@ -66,19 +66,7 @@ pub async fn once(outside: &Outside, once: Once) -> OnceEnd {
     let mut tasks = Tasks::new(inputs);
     let mut actions = engine.handle(Input::Asked(requests), now);
     loop {
-        for action in actions.drain(..) {
-            match action {
-                Action::Commit(batch) => recorder.ask(Job::Write(batch)),
-                Action::FindOwners(firing, runs) => recorder.ask(Job::FindOwners(firing, runs)),
-                Action::RejectToken(generation) => client.token().reject(generation),
-                Action::Send(intent) => tasks.send(client.clone(), intent),
-                Action::Look(intent) => tasks.look(client.clone(), intent),
-                Action::Search(intent, since) => tasks.search(client.clone(), intent, since),
-                Action::Follow(pass) => tasks.follow(client.clone(), pass),
-                Action::Cancel(intent, run) => tasks.cancel(client.clone(), intent, run),
-                Action::Reloaded | Action::Stopped(_) => {}
-            }
-        }
+        actions.drain(..).for_each(|action| super::perform(action, (&client, &recorder), &mut tasks));
         if engine.open_firings() == 0 && !engine.has_backfills() {
             break;
         }

@@ -55,7 +55,7 @@ fn the_error_that_it_shows_is_what_check_says() {
 #[test]
 fn the_json_that_it_shows_is_what_the_commands_write() {
     let shown: Vec<Value> = blocks("json").iter().map(|text| serde_json::from_str(text).unwrap()).collect();
-    let [next, explain, diff, history, status, audit, .., event] = shown.as_slice() else {
+    let [next, explain, diff, history, status, backfill, audit, .., event] = shown.as_slice() else {
         panic!("all examples")
     };
     let place = Place::new();
@@ -91,6 +91,10 @@ fn the_json_that_it_shows_is_what_the_commands_write() {
             assert_eq!(keys(&real[part]), keys(&example[part]));
         }
     }
+    let fill =
+        ["backfill", "a", "--from", "2026-01-01", "--until", "2026-01-01T00:00:01Z", "--format", "json"];
+    place.sim.set(|switches| switches.ends = vec![azure_sim::Ends::after(0)]);
+    assert_eq!(keys(&place.json(&fill)), keys(backfill));
     for (real, example) in [(&created, event), (&row, &history[0])] {
         assert_eq!(keys(real), keys(example));
         for (key, value) in real.as_object().unwrap() {

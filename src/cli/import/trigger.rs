@@ -193,7 +193,7 @@ fn tumbling(properties: &Map<String, Value>, own: &Map<String, Value>) -> Result
     let reference = properties.get("pipeline").ok_or("it starts no pipeline")?;
     let end = end.map(|end| later(end, delay)).transpose()?;
     let rule = Rule { end, ..Rule::plain(unit, interval, first) };
-    let (keys, notes) = beside(own);
+    let (keys, notes) = beside(own, first);
     Ok(Trigger {
         started: started(properties),
         schedule,
@@ -205,7 +205,7 @@ fn tumbling(properties: &Map<String, Value>, own: &Map<String, Value>) -> Result
 }
 
 /// What the service does beside starting the pipeline for each window: as keys of an entry, and notes.
-fn beside(own: &Map<String, Value>) -> (Vec<(&'static str, Value)>, Vec<String>) {
+fn beside(own: &Map<String, Value>, first: Timestamp) -> (Vec<(&'static str, Value)>, Vec<String>) {
     // A tumbling window trigger never leaves out a window.
     let mut keys = vec![
         ("timezone", json!("UTC")),
@@ -213,8 +213,9 @@ fn beside(own: &Map<String, Value>) -> (Vec<(&'static str, Value)>, Vec<String>)
         ("missed_within", json!("366d")),
         ("missed_max", json!(10_000)),
     ];
-    let mut notes =
-        vec!["windows that ended before the first start of the daemon are not made up for".to_owned()];
+    let mut notes = vec![format!(
+        "windows that ended before the first start of the daemon are started by: adf-cron backfill NAME --from {first}"
+    )];
     keys.extend(side_by_side(own));
     if let Some(recovery) = recovery(own) {
         keys.push(("recovery", recovery));
