@@ -54,7 +54,10 @@ impl Engine {
             };
         }
         if intent.kind == Kind::Recovery {
-            return self.pass_gate_to_recover(firing, intent, now);
+            return match self.not_recovered(&intent, now.wall) {
+                Some(reason) => self.skip_planned(&[intent], reason, now.wall),
+                None => self.approach_if_gated(&intent, now),
+            };
         }
         if self.is_paused(&intent) {
             return self.skip_planned(&[intent], Reason::Paused, now.wall);
@@ -69,7 +72,15 @@ impl Engine {
         if !queued && !self.still_wanted(&intent, now.wall) {
             return self.skip_planned(&[intent], Reason::Missed, now.wall);
         }
-        if intent.policy.is_gated() { self.approach(&intent, now) } else { self.open_gate(firing, now) }
+        self.approach_if_gated(&intent, now);
+    }
+
+    fn approach_if_gated(&mut self, intent: &Arc<Intent>, now: Now) {
+        if intent.policy.is_gated() {
+            self.approach(intent, now);
+        } else {
+            self.open_gate(intent.firing_id, now);
+        }
     }
 
     /// Why the schedule in force does not name a firing that is to come: an edit while it was looked for could not
@@ -170,11 +181,6 @@ impl Engine {
         self.look_at_lane(&key, now);
     }
 
-    /// Whether there is room for a firing by what is known of its lane.
-    pub(super) fn has_room_beside(&self, intent: &Intent, now: Now) -> bool {
-        self.has_room(&Key::of(intent), intent, now)
-    }
-
     fn has_room(&self, key: &Key, intent: &Intent, now: Now) -> bool {
         limit(&intent.policy).is_none_or(|limit| self.active(key, intent, now) < limit)
     }
@@ -205,6 +211,11 @@ impl Engine {
 
     /// Decides about a firing by what is known of its lane.
     fn decide_about(&mut self, intent: &Arc<Intent>, now: Now) {
+        let recovers = intent.kind == Kind::Recovery;
+        if recovers && let Some(reason) = self.not_recovered(intent, now.wall) {
+            // It waited for a look for too long.
+            return self.skip_planned(&[Arc::clone(intent)], reason, now.wall);
+        }
         let key = Key::of(intent);
         let active = self.active(&key, intent, now);
         let lane = self.lanes.lane(intent);
@@ -215,6 +226,10 @@ impl Engine {
             Verdict::Start => return self.open_gate(intent.firing_id, now),
             Verdict::Skip(reason) => {
                 return self.skip_planned(&[Arc::clone(intent)], reason, now.wall);
+            }
+            // What comes next is worth more than what failed.
+            _ if recovers => {
+                return self.skip_planned(&[Arc::clone(intent)], Reason::Overlap, now.wall);
             }
             Verdict::Wait => {}
             Verdict::Replace => self.supersede(&key, now),
@@ -342,6 +357,10 @@ impl Engine {
             }
         }
         self.release(key, now);
+        if self.clocks.held_until().is_some() {
+            // By a clock that is not believed nothing is left out: they are judged by the first look after that.
+            return;
+        }
         let at_gate: Vec<FiringId> =
             self.lanes.get(key).into_iter().flat_map(|lane| &lane.at_gate).map(|it| it.firing).collect();
         for firing in at_gate {

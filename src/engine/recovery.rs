@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::Engine;
 use crate::clock::Now;
 use crate::config::Policy;
-use crate::ids::{FiringId, Kind, RunId};
+use crate::ids::{Kind, RunId};
 use crate::ledger::{Intent, Reason, Record, Recovers};
 use crate::retry::RetryPolicy;
 
@@ -51,7 +51,7 @@ impl Engine {
     }
 
     /// Why a run of this firing is not recovered at this time, if it is not.
-    fn not_recovered(&self, intent: &Intent, at: Timestamp) -> Option<Reason> {
+    pub(super) fn not_recovered(&self, intent: &Intent, at: Timestamp) -> Option<Reason> {
         let mut pauses = self.pauses.get(&intent.entry).into_iter().flatten();
         if !self.plan.slots.contains_key(&intent.entry) {
             Some(Reason::Removed)
@@ -63,15 +63,6 @@ impl Engine {
             Some(Reason::Missed)
         } else {
             None
-        }
-    }
-
-    /// The time of a firing that recovers a run has come.
-    pub(super) fn pass_gate_to_recover(&mut self, firing: FiringId, intent: Arc<Intent>, now: Now) {
-        let crowded = || (!self.has_room_beside(&intent, now)).then_some(Reason::Overlap);
-        match self.not_recovered(&intent, now.wall).or_else(crowded) {
-            Some(reason) => self.skip_planned(&[intent], reason, now.wall),
-            None => self.open_gate(firing, now),
         }
     }
 

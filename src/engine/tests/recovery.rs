@@ -154,3 +154,87 @@ fn a_recovery_that_starts_late_is_not_tried_again_past_the_next_nominal_time() {
     let recoveries = bench.sent.iter().filter(|intent| intent.kind == Kind::Recovery).count();
     assert_eq!(recoveries, 1);
 }
+
+/// What fails at noon is recovered a minute later, unless too much is running.
+fn recovered_beside(more: &str, runs: impl Fn(RunId) -> Vec<FoundRun>) -> (Vec<Kind>, Option<String>) {
+    let mut bench = at_noon(&format!("recovery: {{ delay: 1m }}, {more}"));
+    if let Some(pass) = bench.passes.last().cloned() {
+        let passed = Passed { calls: 1, ..Passed::default() };
+        bench.tell(Input::Passed(Box::new(pass), Box::new(passed)));
+    }
+    bench.accept();
+    let run = RunId::from(bench.sent[0].firing_id);
+    bench.pass_with(30, &[shown(run, "Failed")]);
+    bench.pass_with(120, &runs(run));
+    let skipped = bench.events(Name::FiringSkipped);
+    let reason = skipped.first().and_then(|event| event.fields.reason.clone());
+    (bench.sent.iter().map(|intent| intent.kind).collect(), reason)
+}
+
+#[test]
+fn a_recovery_goes_by_a_fresh_look_at_what_runs_in_the_pipeline() {
+    let theirs = RunId::parse("00000000-0000-4000-8000-000000000001").unwrap();
+    for overlap in ["skip", "queue_all"] {
+        let more = format!("overlap: {overlap}, overlap_scope: pipeline");
+        let (sent, reason) = recovered_beside(&more, |_| vec![shown(theirs, "InProgress")]);
+        assert_eq!((sent, reason.as_deref()), (vec![Kind::Scheduled], Some("overlap")));
+        let (sent, reason) = recovered_beside(&more, |_| vec![shown(theirs, "Succeeded")]);
+        assert_eq!((sent, reason), (vec![Kind::Scheduled, Kind::Recovery], None));
+    }
+}
+
+/// A recovery of what failed at noon waits at the gate for a look, since another run of its entry goes on.
+fn at_the_gate() -> (Bench, RunId) {
+    let mut bench = at_noon("recovery: { delay: 1m }, late_after: 2h, overlap: skip");
+    bench.accept();
+    let run = RunId::from(bench.sent[0].firing_id);
+    let (entry, parameters) = (bench.sent[0].entry.clone(), serde_json::Map::new());
+    let asks = crate::ledger::Asks::Fire { entry, parameters, scheduled_time: None };
+    bench.tell(Input::Asked(vec![Request::new("1".to_owned(), asks)]));
+    bench.accept();
+    let fired = RunId::from(bench.sent[1].firing_id);
+    assert_ne!(fired, run);
+    bench.pass_with(50, &[shown(run, "Failed"), shown(fired, "InProgress")]);
+    bench.pass(50);
+    assert_eq!(bench.sent.len(), 2);
+    assert!(bench.events(Name::FiringSkipped).is_empty(), "what was known last may be over");
+    (bench, fired)
+}
+
+impl Bench {
+    /// The look at a lane that began last shows this.
+    fn lane_shows(&mut self, run: FoundRun) {
+        let pass = self.passes.iter().rfind(|pass| pass.since.is_none()).cloned().unwrap();
+        let passed = Passed { runs: vec![run], calls: 1, ..Passed::default() };
+        self.tell(Input::Passed(Box::new(pass), Box::new(passed)));
+    }
+}
+
+#[test]
+fn what_ended_since_the_last_pass_is_looked_at_before_a_recovery_is_left_out() {
+    for (status, sent, skipped) in [("Succeeded", 3, 0), ("InProgress", 2, 1)] {
+        let (mut bench, fired) = at_the_gate();
+        bench.lane_shows(shown(fired, status));
+        assert_eq!((bench.sent.len(), bench.events(Name::FiringSkipped).len()), (sent, skipped), "{status}");
+    }
+}
+
+#[test]
+fn a_recovery_that_waited_for_a_look_past_the_next_nominal_time_is_left_out() {
+    let (mut bench, fired) = at_the_gate();
+    bench.clock.advance(Duration::from_secs(3_600));
+    bench.lane_shows(shown(fired, "Succeeded"));
+    assert!(bench.sent.iter().all(|intent| intent.kind != Kind::Recovery));
+    assert_eq!(bench.events(Name::FiringSkipped)[0].fields.reason.as_deref(), Some("missed"));
+}
+
+#[test]
+fn a_recovery_that_waits_for_a_look_is_not_left_out_by_a_wrong_clock() {
+    let (mut bench, fired) = at_the_gate();
+    let hours = SignedDuration::from_hours(2);
+    bench.set_clock(hours);
+    bench.lane_shows(shown(fired, "Succeeded"));
+    bench.set_clock(-hours);
+    bench.pass_with(120, &[]);
+    assert_eq!(bench.sent.last().unwrap().kind, Kind::Recovery);
+}
