@@ -140,9 +140,10 @@ impl Live {
     }
 
     pub(super) fn deadline(&self) -> Timestamp {
-        // What recovers a run has until the next nominal time, however late it may start.
-        let at_any_time = self.intent.kind != Kind::Recovery || self.intent.backfill.is_some();
-        let started = self.started.filter(|_| at_any_time);
+        // What recovers a run has until the next nominal time, however late it may start; unless a person wants it, now
+        // or with a backfill.
+        let is_bound = self.intent.kind == Kind::Recovery && !self.asked && self.intent.backfill.is_none();
+        let started = self.started.filter(|_| !is_bound);
         let from = started.unwrap_or(self.intent.due);
         from.checked_add(self.intent.policy.retry.deadline).unwrap_or(Timestamp::MAX)
     }

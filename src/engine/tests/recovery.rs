@@ -238,3 +238,20 @@ fn a_recovery_that_waits_for_a_look_is_not_left_out_by_a_wrong_clock() {
     bench.pass_with(120, &[]);
     assert_eq!(bench.sent.last().unwrap().kind, Kind::Recovery);
 }
+
+#[test]
+fn a_recovery_that_a_person_wants_tried_again_is_sent_also_past_the_next_nominal_time() {
+    let mut bench = at_noon("recovery: { delay: 5m }, run_deadline: 1h");
+    bench.runs_to("Failed");
+    bench.pass(301);
+    bench.answer(Outcome::Rejected(Refusal::default()));
+    let intent = Arc::clone(bench.sent.last().unwrap());
+    bench.pass(3_600);
+    let sent = bench.sent.len();
+    let known = Known { state: State::Rejected, attempts: 1, counted: 1, ..outage::planned(&intent) };
+    let asks = crate::ledger::Asks::Retry { firing: intent.firing_id };
+    let about = Some(Box::new(crate::ledger::About { firing: known, owner: None }));
+    bench.tell(Input::Asked(vec![Request { request_id: "r".to_owned(), asks, about }]));
+    assert_eq!(bench.sent.last().unwrap().firing_id, intent.firing_id);
+    assert_eq!(bench.sent.len(), sent + 1);
+}
