@@ -228,7 +228,7 @@ impl Engine {
                 return self.skip_planned(&[Arc::clone(intent)], reason, now.wall);
             }
             // What comes next is worth more than what failed.
-            _ if recovers => {
+            _ if recovers && !is_backfill => {
                 return self.skip_planned(&[Arc::clone(intent)], Reason::Overlap, now.wall);
             }
             Verdict::Wait => {}

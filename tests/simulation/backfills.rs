@@ -165,7 +165,7 @@ impl Checker {
                 ));
             }
             let left =
-                times.iter().find(|at| !own.contains(at) && !self.planned.contains(&(name.clone(), **at)));
+                times.iter().find(|at| !own.contains(at) && !self.had_a_firing.contains(&(name.clone(), **at)));
             if let Some(left) = left {
                 self.fail(format!("the backfill of {name} is over, and {left} never had a firing"));
             }

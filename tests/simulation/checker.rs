@@ -78,12 +78,16 @@ pub(crate) struct Checker {
     set_back_to: HashSet<Nominal>,
     stretches: HashMap<EntryName, Vec<Stretch>>,
     sent: HashSet<FiringId>,
+    /// When each intent became durable, on the clock that never steps.
+    planned_at: HashMap<FiringId, Duration>,
+    /// The next nominal times after those that firings recover, by the calendars in force when that was planned.
+    recovered_until: HashMap<FiringId, Timestamp>,
     /// The firings that took runs, from the moment at which the engine says so.
     taken: HashMap<RunId, FiringId>,
     /// When the ledger last heard of a firing's end, on the clock that never steps.
     changed_at: HashMap<FiringId, Duration>,
     /// Nominal times of which a firing was durable.
-    pub(crate) planned: HashSet<(EntryName, Nominal)>,
+    pub(crate) had_a_firing: HashSet<(EntryName, Nominal)>,
     /// Facts that are durable and were not announced yet.
     unsaid: HashMap<u64, String>,
     said: HashSet<(Name, FiringId)>,
@@ -103,9 +107,11 @@ impl Checker {
             set_back_to: HashSet::new(),
             stretches: HashMap::new(),
             sent: HashSet::new(),
+            planned_at: HashMap::new(),
+            recovered_until: HashMap::new(),
             taken: HashMap::new(),
             changed_at: HashMap::new(),
-            planned: HashSet::new(),
+            had_a_firing: HashSet::new(),
             unsaid: HashMap::new(),
             said: HashSet::new(),
             said_skips: HashMap::new(),
@@ -190,7 +196,7 @@ impl Checker {
     }
 
     /// Only a run that failed is recovered, and not beside or after the entry's next nominal time.
-    pub(crate) fn recovers(&mut self, intent: &Intent, ledger: &MemoryLedger, service: &Service) {
+    pub(crate) fn recovers(&mut self, intent: &Intent, ledger: &MemoryLedger, service: &Service, now: Now) {
         let Some(recovers) = &intent.recovers else { return };
         self.counts.recoveries += 1;
         let failed = service.runs.get(&recovers.run).is_some_and(|run| run.fails);
@@ -203,6 +209,12 @@ impl Checker {
         if !wanted || intent.kind != Kind::Recovery {
             self.fail(format!("{} was recovered too often: {recovers:?}", intent.entry));
         }
+        // A person may want it all the same.
+        let asked = ledger.rows.get(&intent.firing_id).is_some_and(|row| row.reopened_at.is_some());
+        let until = self.recovered_until.get(&intent.firing_id).copied().filter(|_| !asked);
+        if let Some(next) = until.filter(|next| now.wall > *next) {
+            self.fail(format!("run {} was recovered at {}, past {next}", recovers.run, now.wall));
+        }
         let others = ledger.rows.values().filter(|row| {
             let same = row.intent.recovers.as_ref().is_some_and(|other| other.run == recovers.run);
             same && row.intent.firing_id != intent.firing_id
@@ -212,14 +224,30 @@ impl Checker {
         }
     }
 
-    /// Nothing starts beside more of its entry than may run at once.
+    /// Nothing starts beside more of its lane than may run at once.
     pub(crate) fn overlaps(&mut self, intent: &Intent, ledger: &MemoryLedger, service: &Service, now: Now) {
+        let Some(row) = ledger.rows.get(&intent.firing_id) else { return };
+        let passes_gate = matches!(intent.kind, Kind::Scheduled | Kind::Recovery);
+        let asked = row.reopened_at.is_some() || !passes_gate || row.attempts > 0;
+        // Where runs have ids of their own, one may have been taken for another entry's.
+        if asked || !intent.policy.is_gated() || is_own(row) {
+            return;
+        }
+        self.starts_beside_its_entry(intent, ledger, service, now);
+        self.starts_beside_what_was_there(intent, ledger, service, now);
+    }
+
+    /// Whatever passes the gate of an entry is counted by what comes after it.
+    fn starts_beside_its_entry(
+        &mut self,
+        intent: &Intent,
+        ledger: &MemoryLedger,
+        service: &Service,
+        now: Now,
+    ) {
         let counts =
             |intent: &Intent| intent.policy.is_gated() && intent.policy.overlap_scope == OverlapScope::Entry;
-        let Some(row) = ledger.rows.get(&intent.firing_id) else { return };
-        let asked = row.reopened_at.is_some() || intent.kind != Kind::Scheduled || row.attempts > 0;
-        // Where runs have ids of their own, one may have been taken for another entry's.
-        if asked || !counts(intent) || is_own(row) {
+        if !counts(intent) {
             return;
         }
         let others = ledger.rows.values().filter(|other| {
@@ -233,6 +261,41 @@ impl Checker {
         if active.len() >= usize::try_from(limit).unwrap() {
             let Intent { entry, nominal, .. } = intent;
             self.fail(format!("{entry} at {nominal} was sent beside {active:?}, with a limit of {limit}"));
+        }
+    }
+
+    /// What was started before the intent was durable, by whatever firing of the lane whose run is followed, was there
+    /// when the gate was passed: if it still goes on, it was counted. Of what was started later that cannot be said: other
+    /// entries of the pipeline may let more run at once, and people need not pass the gate.
+    fn starts_beside_what_was_there(
+        &mut self,
+        intent: &Intent,
+        ledger: &MemoryLedger,
+        service: &Service,
+        now: Now,
+    ) {
+        let Some(planned_at) = self.planned_at.get(&intent.firing_id).copied() else { return };
+        let beside = |other: &Intent| match intent.policy.overlap_scope {
+            OverlapScope::Entry => other.entry == intent.entry,
+            OverlapScope::Pipeline => other.factory == intent.factory && other.pipeline == intent.pipeline,
+        };
+        let others = ledger.rows.values().filter(|other| {
+            // What is held counts for an hour only, and what a person has closed not at all.
+            !matches!(other.state, State::Held | State::NotStarted)
+                && other.intent.firing_id != intent.firing_id
+                && beside(&other.intent)
+                && other.intent.policy.follows()
+                && !is_own(other)
+        });
+        let mut active = service.active(others.map(|other| other.intent.firing_id), now);
+        active.retain(|run| service.began(*run) < planned_at);
+        let limit = intent.policy.max_active.unwrap_or(1);
+        if active.len() >= usize::try_from(limit).unwrap() {
+            let Intent { entry, nominal, .. } = intent;
+            let scope = intent.policy.overlap_scope;
+            self.fail(format!(
+                "{entry} at {nominal} was sent beside {active:?} of its {scope:?}, limit {limit}"
+            ));
         }
     }
 
@@ -277,7 +340,8 @@ impl Checker {
                     Record::Planned(intent) if !written.refused.contains(&intent.firing_id) => {
                         self.counts.firings += 1;
                         self.counts.backfilled += u64::from(intent.kind == Kind::Backfill);
-                        self.planned.insert((intent.entry.clone(), intent.nominal));
+                        self.had_a_firing.insert((intent.entry.clone(), intent.nominal));
+                        self.planned(intent);
                     }
                     Record::Progress(progress) => {
                         let now = self.last.map(|last| last.boot).unwrap_or_default();
@@ -291,6 +355,17 @@ impl Checker {
             for event in batch.announced(written).filter(|event| event.level > Level::Debug) {
                 self.unsaid.insert(key(&event), format!("{}: {}", event.name, event.message));
             }
+        }
+    }
+
+    fn planned(&mut self, intent: &Intent) {
+        let now = self.last.map(|last| last.boot).unwrap_or_default();
+        self.planned_at.insert(intent.firing_id, now);
+        let in_force = self.in_force.as_ref().filter(|_| intent.kind == Kind::Recovery);
+        let entries = in_force.into_iter().flat_map(|version| &self.versions[version].entries);
+        let entry = entries.filter(|entry| entry.enabled).find(|entry| entry.name == intent.entry);
+        if let Some(next) = entry.and_then(|entry| entry.calendar.next_after(intent.nominal)) {
+            self.recovered_until.insert(intent.firing_id, next.timestamp());
         }
     }
 

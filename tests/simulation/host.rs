@@ -279,7 +279,7 @@ impl World {
                 Action::Send(intent) => {
                     self.checker.sends(&intent, &self.books.memory);
                     self.sent.insert(intent.firing_id, now.wall);
-                    self.checker.recovers(&intent, &self.books.memory, &self.network.service);
+                    self.checker.recovers(&intent, &self.books.memory, &self.network.service, now);
                     let there = self.service_now();
                     self.checker.overlaps(&intent, &self.books.memory, &self.network.service, there);
                     self.checker.fills(&intent, &self.books.memory, &self.network.service, there);

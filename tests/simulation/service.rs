@@ -299,6 +299,11 @@ impl Service {
         runs.filter(|run| !self.runs[*run].is_over(now)).copied().collect()
     }
 
+    /// When a run was started, on the clock that never steps.
+    pub(crate) fn began(&self, run: RunId) -> Duration {
+        self.runs[&run].at.boot
+    }
+
     /// The runs of a firing.
     pub(crate) fn of(&self, firing: FiringId) -> &[RunId] {
         self.runs_of.get(&firing).map_or(&[], Vec::as_slice)
