@@ -227,7 +227,7 @@ impl Checker {
     /// Nothing starts beside more of its lane than may run at once.
     pub(crate) fn overlaps(&mut self, intent: &Intent, ledger: &MemoryLedger, service: &Service, now: Now) {
         let Some(row) = ledger.rows.get(&intent.firing_id) else { return };
-        let passes_gate = matches!(intent.kind, Kind::Scheduled | Kind::Recovery);
+        let passes_gate = matches!(intent.kind, Kind::Scheduled | Kind::Backfill | Kind::Recovery);
         let asked = row.reopened_at.is_some() || !passes_gate || row.attempts > 0;
         // Where runs have ids of their own, one may have been taken for another entry's.
         if asked || !intent.policy.is_gated() || is_own(row) {
@@ -364,6 +364,8 @@ impl Checker {
         let in_force = self.in_force.as_ref().filter(|_| intent.kind == Kind::Recovery);
         let entries = in_force.into_iter().flat_map(|version| &self.versions[version].entries);
         let entry = entries.filter(|entry| entry.enabled).find(|entry| entry.name == intent.entry);
+        // In a backfill the next one is past already.
+        let entry = entry.filter(|_| intent.backfill.is_none());
         if let Some(next) = entry.and_then(|entry| entry.calendar.next_after(intent.nominal)) {
             self.recovered_until.insert(intent.firing_id, next.timestamp());
         }
