@@ -55,7 +55,7 @@ impl Engine {
         }
         if intent.kind == Kind::Recovery {
             return match self.not_recovered(&intent, now.wall) {
-                Some(reason) => self.skip_planned(&[intent], reason, now.wall),
+                Some(reason) => self.skip_recovery(&intent, reason, now),
                 None => self.approach_if_gated(&intent, now),
             };
         }
@@ -214,7 +214,7 @@ impl Engine {
         let recovers = intent.kind == Kind::Recovery;
         if recovers && let Some(reason) = self.not_recovered(intent, now.wall) {
             // It waited for a look for too long.
-            return self.skip_planned(&[Arc::clone(intent)], reason, now.wall);
+            return self.skip_recovery(intent, reason, now);
         }
         let key = Key::of(intent);
         let active = self.active(&key, intent, now);
@@ -224,13 +224,12 @@ impl Engine {
         let queued = lane.queue.iter().filter(|place| is_backfill || !place.is_backfill).count();
         match decide(&intent.policy, active, queued) {
             Verdict::Start => return self.open_gate(intent.firing_id, now),
+            Verdict::Skip(reason) if recovers => return self.skip_recovery(intent, reason, now),
             Verdict::Skip(reason) => {
                 return self.skip_planned(&[Arc::clone(intent)], reason, now.wall);
             }
             // What comes next is worth more than what failed.
-            _ if recovers && !is_backfill => {
-                return self.skip_planned(&[Arc::clone(intent)], Reason::Overlap, now.wall);
-            }
+            _ if recovers && !is_backfill => return self.skip_recovery(intent, Reason::Overlap, now),
             Verdict::Wait => {}
             Verdict::Replace => self.supersede(&key, now),
             Verdict::Cancel => {

@@ -232,7 +232,7 @@ impl Engine {
             return if live.attempts == 0 { self.pass_gate(firing, now) } else { self.make_ready(firing) };
         }
         if let Some((reason, refusal)) = doubt.rejection {
-            return self.reject(firing, reason, refusal.as_ref(), now.wall, None);
+            return self.reject(firing, reason, refusal.as_ref(), now, None);
         }
         let exhausted = live.counted >= policy.retry.max_attempts;
         let overdue = live.is_past_deadline(now.wall);
@@ -241,7 +241,7 @@ impl Engine {
             OnUnknown::Retry if overdue => self.hold(firing, Reason::DeadlineWhileUnknown, None, now),
             OnUnknown::Retry if exhausted => {
                 let last = live.last_refusal.clone();
-                self.reject(firing, Reason::RetriesExhausted, last.as_ref(), now.wall, None);
+                self.reject(firing, Reason::RetriesExhausted, last.as_ref(), now, None);
             }
             OnUnknown::Retry => self.make_ready(firing),
         }

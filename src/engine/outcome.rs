@@ -291,7 +291,7 @@ impl Engine {
     ) {
         match self.live.get(&firing).and_then(|live| live.unknown_since) {
             Some(since) => self.look_a_last_time(firing, since, (reason, refusal), attempt, now),
-            None => self.reject(firing, reason, refusal.as_ref(), now.wall, attempt),
+            None => self.reject(firing, reason, refusal.as_ref(), now, attempt),
         }
     }
 
@@ -300,14 +300,17 @@ impl Engine {
         firing: FiringId,
         reason: Reason,
         refusal: Option<&Refusal>,
-        at: Timestamp,
+        now: Now,
         attempt: Option<Attempt>,
     ) {
         let Some(live) = self.take_out(firing) else { return };
-        let mut progress = live.progress(State::Rejected, Some(reason), at, attempt);
+        let mut progress = live.progress(State::Rejected, Some(reason), now.wall, attempt);
         progress.error_message = refusal.map(|refusal| refusal.error_message.clone());
         self.records.push(Record::Progress(progress));
         self.events.push(announce::rejected(&live.intent, live.attempts, reason, refusal));
+        if !live.asked {
+            self.recovers_nothing(&live.intent, now);
+        }
     }
 
     /// Leaves a firing to a person. It is never sent again by itself.

@@ -66,6 +66,20 @@ impl Engine {
         }
     }
 
+    /// A firing that recovers a run is left out.
+    pub(super) fn skip_recovery(&mut self, intent: &Arc<Intent>, reason: Reason, now: Now) {
+        self.skip_planned(&[Arc::clone(intent)], reason, now.wall);
+        self.recovers_nothing(intent, now);
+    }
+
+    /// A firing ended without a run: if it was to recover one, that has failed for good. What a person tries again was
+    /// counted the first time.
+    pub(super) fn recovers_nothing(&mut self, intent: &Intent, now: Now) {
+        if intent.kind == Kind::Recovery {
+            self.count_failure(intent, true, now);
+        }
+    }
+
     /// Counts how often in a row runs of an entry failed; too often pauses it.
     pub(super) fn count_failure(&mut self, intent: &Intent, failed: bool, now: Now) {
         let Some(limit) = intent.policy.pause_after_failures else { return };

@@ -12,7 +12,7 @@ fn rejected() -> Outcome {
 }
 
 impl Bench {
-    fn ask(&mut self, asks: Asks, about: Option<Known>) -> Answer {
+    pub(super) fn ask(&mut self, asks: Asks, about: Option<Known>) -> Answer {
         let about = about.map(|firing| Box::new(About { firing, owner: None }));
         let request_id = self.records.len().to_string();
         self.tell(Input::Asked(vec![Request { request_id, asks, about, taken: Vec::new() }]));
@@ -24,7 +24,7 @@ impl Bench {
     }
 
     /// What the ledger knows of the firing that was sent last.
-    fn known(&self, state: State) -> Known {
+    pub(super) fn known(&self, state: State) -> Known {
         let intent = Arc::clone(self.sent.last().unwrap());
         Known {
             first_sent_at: Some(intent.due),

@@ -3,7 +3,7 @@
 use super::overlap::shown;
 use super::*;
 use crate::config::RecoverFrom;
-use crate::ledger::Recovers;
+use crate::ledger::{Asks, Recovers};
 
 fn hourly(more: &str) -> String {
     format!("  - {{ name: a, pipeline: P, schedule: {{ every: 1h }}, {more} }}")
@@ -100,7 +100,7 @@ fn nothing_is_recovered_while_its_entry_is_paused_or_beside_what_may_not_overlap
     let mut bench = at_noon("recovery: { delay: 5m }");
     bench.runs_to("Failed");
     let entry = bench.sent[0].entry.clone();
-    let pause = Request::new("1".to_owned(), crate::ledger::Asks::Pause { entry, note: None });
+    let pause = Request::new("1".to_owned(), Asks::Pause { entry, note: None });
     bench.tell(Input::Asked(vec![pause]));
     bench.pass(400);
     assert_eq!(bench.sent.len(), 1);
@@ -251,7 +251,49 @@ fn a_recovery_that_a_person_wants_tried_again_is_sent_also_past_the_next_nominal
     let known = Known { state: State::Rejected, attempts: 1, counted: 1, ..outage::planned(&intent) };
     let asks = crate::ledger::Asks::Retry { firing: intent.firing_id };
     let about = Some(Box::new(crate::ledger::About { firing: known, owner: None }));
-    bench.tell(Input::Asked(vec![Request { request_id: "r".to_owned(), asks, about }]));
+    bench.tell(Input::Asked(vec![Request { about, ..Request::new("r".to_owned(), asks) }]));
     assert_eq!(bench.sent.last().unwrap().firing_id, intent.firing_id);
     assert_eq!(bench.sent.len(), sent + 1);
+}
+
+#[test]
+fn a_failure_whose_recovery_is_rejected_counts_as_one_in_a_row() {
+    let mut bench = at_noon("recovery: { delay: 5m }, pause_after_failures: 2");
+    for _ in 0..2 {
+        bench.runs_to("Failed");
+        bench.pass(301);
+        bench.answer(Outcome::Rejected(Refusal::default()));
+        if bench.notes().is_empty() {
+            bench.pass(3_300);
+        }
+    }
+    assert_eq!(bench.notes(), ["2 runs in a row have failed"]);
+    assert_eq!(bench.sent.len(), 4, "two firings, and a recovery of each");
+}
+
+#[test]
+fn a_failure_whose_recovery_is_left_out_counts_as_one_in_a_row() {
+    let mut bench = at_noon("recovery: { delay: 5m }, pause_after_failures: 1");
+    bench.accept();
+    bench.pass(3_200);
+    bench.ends_as("Failed");
+    assert!(bench.notes().is_empty(), "it is to be recovered");
+    // Planned in time, but the daemon was too busy until after the next.
+    bench.clock.advance(Duration::from_secs(600));
+    bench.pass(2);
+    assert_eq!(bench.notes().len(), 1);
+}
+
+#[test]
+fn a_recovery_that_a_person_tries_again_in_vain_is_not_counted_twice() {
+    let mut bench = at_noon("recovery: { delay: 5m }, pause_after_failures: 2");
+    bench.runs_to("Failed");
+    bench.pass(301);
+    bench.answer(Outcome::Rejected(Refusal::default()));
+    let known = bench.known(State::Rejected);
+    bench.ask(Asks::Retry { firing: known.intent.firing_id }, Some(known));
+    bench.pass(1);
+    assert_eq!(bench.sent.len(), 3);
+    bench.answer(Outcome::Rejected(Refusal::default()));
+    assert!(bench.notes().is_empty(), "one run has failed");
 }
