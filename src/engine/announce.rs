@@ -331,13 +331,18 @@ pub(super) fn cancel_failed(run: &Run, refusal: &Refusal) -> Event {
     Event::new(Level::Error, Name::RunCancelFailed, message, fields)
 }
 
-pub(super) fn follow_blocked(factory: &Factory, refusal: &Refusal) -> Event {
+/// Runs cannot be queried, or cannot be asked for by their ids.
+pub(super) fn follow_blocked(factory: &Factory, by_id: bool, refusal: &Refusal) -> Event {
     let own = Fields { factory: Some(factory.name.to_string()), ..Fields::default() };
-    let message = format!(
-        "the runs of {} cannot be read, so their ends are not known; firings go on ({})",
-        factory.name,
-        words(refusal)
-    );
+    let (name, words) = (&factory.name, words(refusal));
+    let message = if by_id {
+        format!(
+            "runs of {name} cannot be asked for by their ids: of one that the query does not show nothing is known; \
+             firings go on ({words})"
+        )
+    } else {
+        format!("the runs of {name} cannot be read, so their ends are not known; firings go on ({words})")
+    };
     Event::new(Level::Error, Name::FollowBlocked, message, with_refusal(own, refusal))
 }
 

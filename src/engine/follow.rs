@@ -12,7 +12,7 @@ use crate::azure::follow::{Cancelled, Pass, Passed};
 use crate::azure::look::{FoundRun, Unanswered, is_over};
 use crate::clock::Now;
 use crate::config::OnDeadline;
-use crate::ids::{Factory, FiringId, RunId};
+use crate::ids::{FiringId, RunId};
 use crate::ledger::{FollowedRun, Intent, Record, RunProgress};
 
 /// Heartbeats between two passes over a factory.
@@ -101,9 +101,13 @@ impl Engine {
             watch.since = now.wall;
         }
         watch.under_way = Some(since);
-        let blocked_for = watch.blocked.map_or(Duration::ZERO, |(since, _)| now.boot.saturating_sub(since));
+        let blocked_for = watch.unlisted.map_or(Duration::ZERO, |(since, _)| now.boot.saturating_sub(since));
         let factory = watch.factory.clone();
-        let most = if lists { STRAGGLERS } else { STRAGGLERS_ALONE };
+        let most = match (watch.show_again <= now.boot, lists) {
+            (false, _) => 0,
+            (true, true) => STRAGGLERS,
+            (true, false) => STRAGGLERS_ALONE,
+        };
         let mut one_by_one = Vec::new();
         for firing in self.runs.stragglers(key, most, now.boot) {
             let Some(run) = self.runs.get(firing) else { continue };
@@ -127,7 +131,7 @@ impl Engine {
     /// A pass over a factory ended.
     pub(super) fn passed(&mut self, pass: &Pass, passed: Passed, now: Now) {
         let look = self.lane_looks.remove(&pass.request_id);
-        if look.is_none() && !self.pass_ended(&pass.factory, &passed, now) {
+        if look.is_none() && !self.pass_ended(pass, &passed, now) {
             return;
         }
         let factory = pass.factory.key();
@@ -147,10 +151,9 @@ impl Engine {
     }
 
     /// When the next pass over a factory may begin, and what it must read; returns whether this one was expected.
-    fn pass_ended(&mut self, factory: &Factory, passed: &Passed, now: Now) -> bool {
-        let key = factory.key();
+    fn pass_ended(&mut self, pass: &Pass, passed: &Passed, now: Now) -> bool {
         let period = self.settings.heartbeat * PERIOD;
-        let Some(watch) = self.runs.watch(&key) else { return false };
+        let Some(watch) = self.runs.watch(&pass.factory.key()) else { return false };
         let Some(since) = watch.under_way.take() else { return false };
         watch.next = now.boot + period.max(FOR_EACH_CALL * passed.calls);
         if let Some(unanswered) = &passed.unlisted {
@@ -159,21 +162,20 @@ impl Engine {
             watch.list_again = now.boot + wait_for(unanswered);
         }
         if let Some(unanswered) = &passed.unshown {
-            watch.next = watch.next.max(now.boot + wait_for(unanswered));
+            // The query goes on: it may show them all the same.
+            watch.show_again = now.boot + wait_for(unanswered);
         }
-        match passed.unlisted.as_ref().or(passed.unshown.as_ref()) {
-            Some(unanswered) => {
-                let (blocked_since, said) = watch.blocked.unwrap_or((now.boot, false));
-                let waited = now.boot.saturating_sub(blocked_since);
-                let news = !said && (is_refused(unanswered) || waited >= SAY_AFTER);
-                watch.blocked = Some((blocked_since, said || news));
-                if news {
-                    self.events.push(announce::follow_blocked(factory, &unanswered.refusal));
-                }
-            }
-            // A pass that did not ask says nothing about what was refused.
-            None if since.is_some() => watch.blocked = None,
-            None => {}
+        // A pass that did not ask says nothing about what was refused.
+        if since.is_some() {
+            let news = note(&mut watch.unlisted, passed.unlisted.as_ref(), SAY_AFTER, now.boot);
+            self.events
+                .extend(news.map(|said| announce::follow_blocked(&pass.factory, false, &said.refusal)));
+        }
+        if !pass.one_by_one.is_empty() {
+            // Where nothing can be reached that is said once.
+            let say_after = if watch.unlisted.is_some() { Duration::MAX } else { SAY_AFTER };
+            let news = note(&mut watch.unshown, passed.unshown.as_ref(), say_after, now.boot);
+            self.events.extend(news.map(|said| announce::follow_blocked(&pass.factory, true, &said.refusal)));
         }
         true
     }
@@ -289,6 +291,20 @@ impl Engine {
     pub fn followed_runs(&self) -> usize {
         self.runs.len()
     }
+}
+
+/// Notes since when something has had no answer, if it has none; returns it where it is to be said.
+fn note<'a>(
+    blocked: &mut Option<(Duration, bool)>,
+    unanswered: Option<&'a Unanswered>,
+    say_after: Duration,
+    now: Duration,
+) -> Option<&'a Unanswered> {
+    let (since, said) = blocked.unwrap_or((now, false));
+    let to_say = |it: &&Unanswered| !said && (is_refused(it) || now.saturating_sub(since) >= say_after);
+    let news = unanswered.filter(to_say);
+    *blocked = unanswered.map(|_| (since, said || news.is_some()));
+    news
 }
 
 fn is_refused(unanswered: &Unanswered) -> bool {

@@ -48,10 +48,14 @@ pub(super) struct Watch {
     pub(super) next: Duration,
     /// When the query may be asked again, if it was refused.
     pub(super) list_again: Duration,
+    /// The same of runs by their ids, which is another right.
+    pub(super) show_again: Duration,
     /// The pass under way: what it reads the updates since.
     pub(super) under_way: Option<Option<Timestamp>>,
-    /// Since when passes have had no answer, and whether that is said.
-    pub(super) blocked: Option<(Duration, bool)>,
+    /// Since when the query has had no answer, and whether that is said.
+    pub(super) unlisted: Option<(Duration, bool)>,
+    /// The same of runs by their ids.
+    pub(super) unshown: Option<(Duration, bool)>,
     /// Its runs by when they are asked for by their ids.
     due: BTreeSet<(Duration, FiringId)>,
 }
@@ -91,8 +95,10 @@ impl Runs {
             since: begun.since,
             next: now,
             list_again: now,
+            show_again: now,
             under_way: None,
-            blocked: None,
+            unlisted: None,
+            unshown: None,
             due: BTreeSet::new(),
         });
         watch.since = watch.since.min(begun.since);

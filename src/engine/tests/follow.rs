@@ -98,6 +98,43 @@ fn following_that_is_forbidden_is_said_once_and_harms_nothing() {
 }
 
 #[test]
+fn a_run_that_may_not_be_asked_for_by_its_id_is_told_of_once_and_does_not_slow_the_query() {
+    let (mut bench, run) = accepted(HOURLY);
+    let (mut answered, mut by_id) = (0, 0);
+    for _ in 0..1_200 {
+        bench.pass(1);
+        while let Some(pass) = bench.passes.get(answered) {
+            answered += 1;
+            let unshown = (!pass.one_by_one.is_empty()).then(refused);
+            by_id += usize::from(unshown.is_some());
+            bench.passed(Passed { unshown, calls: 1, ..Passed::default() });
+        }
+    }
+    assert_eq!(bench.events(Name::FollowBlocked).len(), 1);
+    assert!(answered >= 1_200 / 16, "the query is asked each period: {answered}");
+    assert_eq!(by_id, 4, "after a minute, and every five minutes from then on");
+    bench.pass(16);
+    bench.shows(vec![found(run, "Succeeded")]);
+    assert_eq!(bench.events(Name::RunFinished).len(), 1);
+}
+
+#[test]
+fn that_nothing_can_be_reached_is_said_once() {
+    let (mut bench, _) = accepted(HOURLY);
+    let mut answered = 0;
+    for _ in 0..1_200 {
+        bench.pass(1);
+        while let Some(pass) = bench.passes.get(answered) {
+            answered += 1;
+            let no = Unanswered::because("no connection".to_owned());
+            let unshown = (!pass.one_by_one.is_empty()).then(|| no.clone());
+            bench.passed(Passed { unlisted: Some(no), unshown, calls: 1, ..Passed::default() });
+        }
+    }
+    assert_eq!(bench.events(Name::FollowBlocked).len(), 1);
+}
+
+#[test]
 fn a_run_that_the_query_does_not_show_is_asked_for_by_its_id_and_vanishes_only_after_a_settle_time() {
     let (mut bench, run) = accepted(HOURLY);
     let mut asked = Vec::new();
