@@ -22,6 +22,8 @@ pub struct Pass {
     pub request_id: FiringId,
     /// All runs that were updated since this, less [`SKEW`], if that is wanted.
     pub since: Option<Timestamp>,
+    /// How much time its window may span, where all that was updated until now is more than one pass may read.
+    pub span: Option<Duration>,
     /// The runs of this pipeline that are not over, whoever started them, if those are wanted instead.
     pub active_of: Option<PipelineName>,
     /// The runs that are asked for by their ids.
@@ -38,7 +40,9 @@ impl Pass {
             return Some((now.checked_sub(LONGEST).unwrap_or(now), before));
         }
         let since = self.since?.min(now);
-        Some((since.checked_sub(SKEW).unwrap_or(since), before))
+        let after = since.checked_sub(SKEW).unwrap_or(since);
+        let ends = self.span.and_then(|span| after.checked_add(span).ok());
+        Some((after, ends.map_or(before, |ends| ends.min(before))))
     }
 
     /// The body of a page of its query.
@@ -57,6 +61,8 @@ pub struct Passed {
     pub absent: Vec<RunId>,
     /// The first thing that was said instead of an answer to the query.
     pub unlisted: Option<Unanswered>,
+    /// Whether that is only that there were more pages than one pass may read.
+    pub ran_out: bool,
     /// The same of those asked for by their ids.
     pub unshown: Option<Unanswered>,
     /// Calls that were made.
@@ -77,6 +83,13 @@ impl Passed {
                 None
             }
         }
+    }
+
+    /// There are more pages than one pass may read.
+    pub fn run_out(&mut self) {
+        self.ran_out = true;
+        let words = format!("the query shows more than {MOST_PAGES} pages of runs");
+        self.unlisted = Some(Unanswered::because(words));
     }
 
     /// Takes in the answer about one run.
@@ -145,8 +158,7 @@ impl Client {
                 return;
             }
         }
-        let words = format!("the query shows more than {MOST_PAGES} pages of runs");
-        passed.unlisted = Some(Unanswered::because(words));
+        passed.run_out();
     }
 
     async fn call(&self, pass: &Pass, path: &[&str], body: Option<String>) -> Result<Answer, TransportError> {
@@ -208,6 +220,7 @@ pub fn classify_cancel(result: &Result<Answer, TransportError>, now: Timestamp) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::{FactoryName, ResourceGroup, SubscriptionId};
 
     fn answer(status: u16, body: &str) -> Result<Answer, TransportError> {
         Ok(Answer { status, body: body.as_bytes().to_vec(), ..Answer::default() })
@@ -243,5 +256,30 @@ mod tests {
         assert_eq!((found.duration_ms, found.parameters.len()), (Some(30_000), 0));
         assert!(passed.unlisted.is_some() && passed.unshown.is_none());
         assert_eq!(passed.calls, 2);
+    }
+
+    #[test]
+    fn a_window_of_less_time_begins_where_the_whole_one_does_and_ends_before_it() {
+        let now: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
+        let pass = |span| Pass {
+            factory: Factory {
+                subscription: SubscriptionId::new("00000000-0000-0000-0000-000000000000").unwrap(),
+                resource_group: ResourceGroup::new("rg-data").unwrap(),
+                name: FactoryName::new("adf-prod").unwrap(),
+            },
+            request_id: FiringId::from_random([0; 16]),
+            since: Some("2026-11-24T06:00:00Z".parse().unwrap()),
+            span,
+            active_of: None,
+            one_by_one: Vec::new(),
+        };
+        let ends = |span| {
+            let (after, before) = pass(span).window(now).unwrap();
+            assert_eq!(after.to_string(), "2026-11-24T05:50:00Z");
+            before.to_string()
+        };
+        assert_eq!(ends(None), "2026-11-24T13:00:00Z");
+        assert_eq!(ends(Some(Duration::from_secs(3_600))), "2026-11-24T06:50:00Z");
+        assert_eq!(ends(Some(LONGEST)), "2026-11-24T13:00:00Z");
     }
 }

@@ -34,9 +34,9 @@ const API_VERSION: (&str, &str) = ("api-version", "2018-06-01");
 const KNOWN_PIPELINES: usize = 10_000;
 /// How long a look, or one page of a query, may take.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(30);
-/// Pages of one query. Those of 100 runs are usual; a pipeline with more in such a window is not searched to
-/// the end, which is no answer.
-const MOST_PAGES: usize = 200;
+/// Pages of one query. Those of 100 runs are usual; what has more in such a window is not read to the end, which is
+/// no answer.
+pub const MOST_PAGES: u32 = 200;
 /// How long before the earliest moment of the search a run may have been updated and be shown all the same: the
 /// clocks of this host and of the service differ.
 pub const SKEW: Duration = Duration::from_secs(600);

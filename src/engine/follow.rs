@@ -10,6 +10,7 @@ use super::runs::Begun;
 use super::{Action, Engine, announce};
 use crate::azure::follow::{Cancelled, Pass, Passed};
 use crate::azure::look::{FoundRun, Unanswered, is_over};
+use crate::azure::{MOST_PAGES, SKEW};
 use crate::clock::Now;
 use crate::config::OnDeadline;
 use crate::ids::{FiringId, RunId};
@@ -26,6 +27,9 @@ const PATIENCE: u32 = 12;
 const STRAGGLERS: usize = 5;
 /// The same where the query is refused.
 const STRAGGLERS_ALONE: usize = 20;
+/// Windows of the query that follow one another have so much in common: a service may leave out what was updated just
+/// when one ends.
+const BRIM: Duration = Duration::from_secs(1);
 /// Between two tries of what is refused.
 const REFUSED_WAIT: Duration = Duration::from_secs(300);
 /// How long passes may have no answer, for another reason than that they are refused, before that is said.
@@ -95,10 +99,12 @@ impl Engine {
         let request_id = self.fresh_id();
         let Some(watch) = self.runs.watch(key) else { return };
         let lists = watch.list_again <= now.boot;
+        let span = watch.span.filter(|_| lists);
         let since = lists.then(|| watch.since.min(now.wall));
-        if lists {
+        if let Some(since) = since {
             // Runs that are accepted meanwhile bring it back.
-            watch.since = now.wall;
+            let read = span.map_or(now.wall, |span| Self::later(since, span.saturating_sub(BRIM)));
+            watch.since = read.min(now.wall);
         }
         watch.under_way = Some(since);
         let blocked_for = watch.unlisted.map_or(Duration::ZERO, |(since, _)| now.boot.saturating_sub(since));
@@ -123,6 +129,7 @@ impl Engine {
             factory,
             request_id,
             since,
+            span,
             active_of: None,
             one_by_one,
         })));
@@ -161,13 +168,20 @@ impl Engine {
             watch.since = since.map_or(watch.since, |since| watch.since.min(since));
             watch.list_again = now.boot + wait_for(unanswered);
         }
+        let left = now.wall.duration_since(watch.since).unsigned_abs() + SKEW;
+        // One that reads less of the time at once reads on.
+        let narrowed = passed.ran_out && watch.narrow(left);
+        if passed.unlisted.is_none() && since.is_some() && passed.calls <= MOST_PAGES / 2 {
+            watch.widen(left);
+        }
         if let Some(unanswered) = &passed.unshown {
             // The query goes on: it may show them all the same.
             watch.show_again = now.boot + wait_for(unanswered);
         }
         // A pass that did not ask says nothing about what was refused.
         if since.is_some() {
-            let news = note(&mut watch.unlisted, passed.unlisted.as_ref(), SAY_AFTER, now.boot);
+            let unlisted = passed.unlisted.as_ref().filter(|_| !narrowed);
+            let news = note(&mut watch.unlisted, unlisted, SAY_AFTER, now.boot);
             self.events
                 .extend(news.map(|said| announce::follow_blocked(&pass.factory, false, &said.refusal)));
         }

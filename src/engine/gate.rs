@@ -332,6 +332,7 @@ impl Engine {
             factory: lane.of.factory.clone(),
             request_id,
             since: None,
+            span: None,
             active_of: matches!(key, Key::Pipeline(_)).then(|| lane.of.pipeline.clone()),
             one_by_one: runs.take(MOST_RUNS).collect(),
         };

@@ -16,6 +16,8 @@ use crate::ids::{Factory, FiringId, RunId};
 const PART: u32 = 8;
 /// But it is asked for at least so often.
 const SELDOM: Duration = Duration::from_secs(3_600);
+/// The least time whose updates a pass reads. More than it may read in so little is more than ARM lets anybody read.
+const LEAST_SPAN: Duration = Duration::from_secs(60);
 
 /// A run that is followed.
 #[derive(Debug)]
@@ -44,6 +46,8 @@ pub(super) struct Watch {
     pub(super) factory: Factory,
     /// What was updated since this has not all been read.
     pub(super) since: Timestamp,
+    /// How much time a pass reads the updates of, where all until now are more than one may read.
+    pub(super) span: Option<Duration>,
     /// When the next pass may begin.
     pub(super) next: Duration,
     /// When the query may be asked again, if it was refused.
@@ -58,6 +62,21 @@ pub(super) struct Watch {
     pub(super) unshown: Option<(Duration, bool)>,
     /// Its runs by when they are asked for by their ids.
     due: BTreeSet<(Duration, FiringId)>,
+}
+
+impl Watch {
+    /// More was updated than one pass may read, in `asked` or in the span of the last: the next reads half of that.
+    /// Returns whether it can.
+    pub(super) fn narrow(&mut self, asked: Duration) -> bool {
+        let last = self.span.map_or(asked, |span| span.min(asked));
+        self.span = Some((last / 2).max(LEAST_SPAN));
+        last > LEAST_SPAN
+    }
+
+    /// A pass read less than half of what it may: the next reads twice as much time, or all of `left`.
+    pub(super) fn widen(&mut self, left: Duration) {
+        self.span = self.span.map(|span| span * 2).filter(|span| *span < left);
+    }
 }
 
 /// All runs that are followed.
@@ -93,6 +112,7 @@ impl Runs {
         let watch = self.watches.entry(factory.key()).or_insert_with(|| Watch {
             factory: factory.clone(),
             since: begun.since,
+            span: None,
             next: now,
             list_again: now,
             show_again: now,

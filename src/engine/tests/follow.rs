@@ -1,6 +1,7 @@
 //! Following runs in virtual time.
 
 use super::*;
+use crate::azure::MOST_PAGES;
 use crate::azure::look::Unanswered;
 use crate::event::Level;
 
@@ -230,4 +231,74 @@ fn a_run_of_weeks_is_followed_and_one_that_cannot_be_read_is_given_up_after_a_da
         assert_eq!(bench.engine.followed_runs(), followed, "readable: {readable}");
         assert_eq!(bench.events(Name::RunVanished).len(), 1 - followed);
     }
+}
+
+/// The next daemon, ten hours after the last was killed, with a run that it followed.
+fn ten_hours_later() -> (Bench, RunId) {
+    let (first, run) = accepted(HOURLY);
+    let followed = FollowedRun {
+        intent: Arc::clone(&first.sent[0]),
+        run_id: run,
+        status: Some("InProgress".to_owned()),
+        since: "2026-11-24T12:00:00Z".parse().unwrap(),
+        accepted_at: "2026-11-24T12:00:00Z".parse().unwrap(),
+        overdue: false,
+    };
+    let snapshot = Snapshot { followed: vec![followed], ..Snapshot::default() };
+    (Bench::after("2026-11-24T22:00:00Z", HOURLY, snapshot), run)
+}
+
+#[test]
+fn a_time_in_which_more_was_updated_than_a_pass_may_read_is_read_in_parts() {
+    let (mut bench, run) = ten_hours_later();
+    let ended: Timestamp = "2026-11-24T22:40:00Z".parse().unwrap();
+    let (mut answered, mut read_to, mut ran_out) = (0, None, 0);
+    while bench.engine.followed_runs() > 0 {
+        bench.pass(1);
+        while let Some(pass) = bench.passes.get(answered) {
+            answered += 1;
+            assert!(answered < 200, "it does not go on: read up to {read_to:?}");
+            let now = bench.clock.now().wall;
+            let (after, before) = pass.window(now).unwrap();
+            // A page was updated in each of the factory's minutes.
+            let minutes = before.min(now).duration_since(after).as_secs().unsigned_abs() / 60;
+            let calls = u32::try_from(minutes).unwrap().clamp(1, MOST_PAGES);
+            let mut passed = Passed { calls, ..Passed::default() };
+            if minutes > u64::from(MOST_PAGES) {
+                passed.run_out();
+                ran_out += 1;
+            } else {
+                assert!(read_to.is_none_or(|to| after < to), "{after} is not after {read_to:?}");
+                read_to = Some(before);
+                passed.runs.extend((now > ended && before > ended).then(|| found(run, "Succeeded")));
+            }
+            bench.passed(passed);
+        }
+    }
+    assert_eq!(ran_out, 2, "ten hours and a half of them are too much");
+    assert!(bench.passes.last().unwrap().span.is_none(), "in the end all is read at once again");
+    assert!(bench.events(Name::FollowBlocked).is_empty());
+    let late = bench.clock.now().wall.duration_since(ended);
+    assert!(late.as_secs() <= 60, "its end is seen in time: {late}");
+}
+
+#[test]
+fn a_minute_in_which_more_was_updated_than_a_pass_may_read_is_told_of() {
+    let (mut bench, run) = ten_hours_later();
+    let mut answered = 0;
+    for _ in 0..3_600 {
+        bench.pass(1);
+        while bench.passes.len() > answered {
+            answered = bench.passes.len();
+            let mut passed = Passed { calls: MOST_PAGES, ..Passed::default() };
+            passed.run_out();
+            bench.passed(passed);
+        }
+    }
+    let blocked = bench.events(Name::FollowBlocked);
+    assert_eq!(blocked.len(), 1);
+    assert!(blocked[0].fields.error_message.as_deref().unwrap().contains("200 pages"));
+    bench.pass(130);
+    bench.shows(vec![found(run, "Succeeded")]);
+    assert_eq!(bench.events(Name::RunFinished).len(), 1, "what was read counts");
 }
