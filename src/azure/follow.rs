@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
 
 use super::look::{FoundRun, Look, Unanswered, classify_look, classify_page, clocks_agree, query_body};
@@ -12,6 +13,9 @@ use crate::ids::{Factory, FiringId, PipelineName, RunId};
 
 /// Data Factory keeps runs for 45 days (troubleshooting guide).
 const LONGEST: Duration = Duration::from_secs(45 * 86_400);
+
+/// Runs that are asked for by their ids at once. A firing is judged by the age of a state that may take fifty of them.
+const AT_ONCE: usize = 10;
 
 /// What is to be found out about the runs of a factory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +59,7 @@ impl Pass {
 /// What was found out.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Passed {
-    /// The runs that were shown, in the order of the answers. Their parameters are left out.
+    /// The runs that were shown, those of the query first. Their parameters are left out.
     pub runs: Vec<FoundRun>,
     /// Runs that were asked for by their ids and that a factory that answers does not know.
     pub absent: Vec<RunId>,
@@ -83,6 +87,13 @@ impl Passed {
                 None
             }
         }
+    }
+
+    /// Puts what the query showed together with the answers about single runs.
+    fn join(mut self, one_by_one: Self) -> Self {
+        self.runs.extend(one_by_one.runs);
+        let Self { absent, unshown, .. } = one_by_one;
+        Self { absent, unshown, calls: self.calls + one_by_one.calls, ..self }
     }
 
     /// There are more pages than one pass may read.
@@ -122,25 +133,32 @@ pub enum Cancelled {
 }
 
 impl Client {
-    /// Makes one pass.
+    /// Makes one pass: its answers are as old as its slowest calls, and not as all of them.
     pub async fn pass(&self, pass: &Pass) -> Passed {
-        let mut passed = Passed::default();
-        if let Some(window) = pass.window(self.0.clock.now().wall) {
-            self.list(pass, window, &mut passed).await;
-        }
-        for run in &pass.one_by_one {
-            let id = run.to_string();
-            let result = self.call(pass, &["pipelineruns", &id], None).await;
-            passed.one(*run, &result, self.0.clock.now().wall);
-            if passed.unshown.is_some() {
-                // The others can be asked for the next time.
-                break;
-            }
-        }
-        passed
+        let (mut listed, mut shown) = (Passed::default(), Passed::default());
+        tokio::join!(self.list(pass, &mut listed), self.show(pass, &mut shown));
+        listed.join(shown)
     }
 
-    async fn list(&self, pass: &Pass, window: (Timestamp, Timestamp), passed: &mut Passed) {
+    /// Asks for runs by their ids.
+    async fn show(&self, pass: &Pass, passed: &mut Passed) {
+        let ask = |run: RunId| async move {
+            let id = run.to_string();
+            (run, self.call(pass, &["pipelineruns", &id], None).await)
+        };
+        let mut answers = stream::iter(pass.one_by_one.iter().copied()).map(ask).buffered(AT_ONCE);
+        while let Some((run, result)) = answers.next().await {
+            passed.one(run, &result, self.0.clock.now().wall);
+            if passed.unshown.is_some() {
+                // The others can be asked for the next time.
+                return;
+            }
+        }
+    }
+
+    /// Asks for all runs of the window, if there is one.
+    async fn list(&self, pass: &Pass, passed: &mut Passed) {
+        let Some(window) = pass.window(self.0.clock.now().wall) else { return };
         let mut next = None;
         for _ in 0..MOST_PAGES {
             let body = pass.body(window, next.as_deref());
@@ -219,11 +237,72 @@ pub fn classify_cancel(result: &Result<Answer, TransportError>, now: Timestamp) 
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use azure_sim::{Effect, Fault, Operation, Sim};
+
     use super::*;
+    use crate::clock::{Clock as _, SystemClock};
+    use crate::config::tests::AZURE;
     use crate::ids::{FactoryName, ResourceGroup, SubscriptionId};
 
     fn answer(status: u16, body: &str) -> Result<Answer, TransportError> {
         Ok(Answer { status, body: body.as_bytes().to_vec(), ..Answer::default() })
+    }
+
+    fn pass_over(one_by_one: Vec<RunId>) -> Pass {
+        Pass {
+            factory: Factory {
+                subscription: SubscriptionId::new("00000000-0000-0000-0000-000000000000").unwrap(),
+                resource_group: ResourceGroup::new("rg-data").unwrap(),
+                name: FactoryName::new("adf-prod").unwrap(),
+            },
+            request_id: FiringId::from_random([0; 16]),
+            since: None,
+            span: None,
+            active_of: None,
+            one_by_one,
+        }
+    }
+
+    fn client(sim: &Sim) -> Client {
+        sim.set(|switches| switches.client_secret = "canary".to_owned());
+        let azure = AZURE.replace("{ credential: client-secret }", "{ env: SECRET }");
+        let (url, rest) = (sim.url(), azure.strip_prefix("azure:\n").unwrap());
+        let text = format!("azure:\n  authority: {url}\n  resource_manager: {url}\n{rest}pipelines: []\n");
+        let settings = crate::config::load_accepted(text.as_bytes(), "s.yaml", &|_| None).unwrap();
+        let secret = Arc::new(|name: &str| (name == "SECRET").then(|| "canary".to_owned()));
+        Client::new(&settings.azure, Arc::new(SystemClock), secret, Arc::new(drop)).unwrap()
+    }
+
+    /// Fifty runs, as many as a look at a lane asks for.
+    fn fifty() -> Vec<RunId> {
+        (0..50).map(|n| RunId::from(FiringId::from_random([n; 16]))).collect()
+    }
+
+    #[tokio::test]
+    async fn fifty_runs_are_asked_for_in_the_time_of_a_few() {
+        let sim = Sim::start().unwrap();
+        let slow = Effect::Slow { ms: 200, commit_first: true };
+        sim.set(|switches| switches.faults = vec![Fault::always(Operation::GetRun, slow)]);
+        let clock = SystemClock;
+        let begun = clock.now().boot;
+        let passed = client(&sim).pass(&pass_over(fifty())).await;
+        let took = clock.now().boot - begun;
+        assert_eq!((passed.absent, passed.calls), (fifty(), 50), "each is answered, in order");
+        assert!(took < Duration::from_secs(5), "a firing is judged by a state of five seconds: {took:?}");
+    }
+
+    #[tokio::test]
+    async fn the_first_run_that_has_no_answer_ends_the_asking() {
+        let sim = Sim::start().unwrap();
+        let refused = Effect::error(403, "AuthorizationFailed", "may not read");
+        let fault = Fault { after: 3, ..Fault::always(Operation::GetRun, refused) };
+        sim.set(|switches| switches.faults = vec![fault]);
+        let passed = client(&sim).pass(&pass_over(fifty())).await;
+        assert!(passed.unshown.is_some() && passed.absent.len() <= 3, "{passed:?}");
+        let asked = sim.requests().iter().filter(|request| request.operation == Operation::GetRun).count();
+        assert!(asked <= 3 + AT_ONCE, "{asked}");
     }
 
     #[test]
@@ -262,16 +341,9 @@ mod tests {
     fn a_window_of_less_time_begins_where_the_whole_one_does_and_ends_before_it() {
         let now: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
         let pass = |span| Pass {
-            factory: Factory {
-                subscription: SubscriptionId::new("00000000-0000-0000-0000-000000000000").unwrap(),
-                resource_group: ResourceGroup::new("rg-data").unwrap(),
-                name: FactoryName::new("adf-prod").unwrap(),
-            },
-            request_id: FiringId::from_random([0; 16]),
             since: Some("2026-11-24T06:00:00Z".parse().unwrap()),
             span,
-            active_of: None,
-            one_by_one: Vec::new(),
+            ..pass_over(Vec::new())
         };
         let ends = |span| {
             let (after, before) = pass(span).window(now).unwrap();

@@ -189,7 +189,7 @@ fn at_the_gate() -> (Bench, RunId) {
     bench.accept();
     let run = RunId::from(bench.sent[0].firing_id);
     let (entry, parameters) = (bench.sent[0].entry.clone(), serde_json::Map::new());
-    let asks = crate::ledger::Asks::Fire { entry, parameters, scheduled_time: None };
+    let asks = Asks::Fire { entry, parameters, scheduled_time: None };
     bench.tell(Input::Asked(vec![Request::new("1".to_owned(), asks)]));
     bench.accept();
     let fired = RunId::from(bench.sent[1].firing_id);
@@ -249,7 +249,7 @@ fn a_recovery_that_a_person_wants_tried_again_is_sent_also_past_the_next_nominal
     bench.pass(3_600);
     let sent = bench.sent.len();
     let known = Known { state: State::Rejected, attempts: 1, counted: 1, ..outage::planned(&intent) };
-    let asks = crate::ledger::Asks::Retry { firing: intent.firing_id };
+    let asks = Asks::Retry { firing: intent.firing_id };
     let about = Some(Box::new(crate::ledger::About { firing: known, owner: None }));
     bench.tell(Input::Asked(vec![Request { about, ..Request::new("r".to_owned(), asks) }]));
     assert_eq!(bench.sent.last().unwrap().firing_id, intent.firing_id);
