@@ -241,9 +241,9 @@ impl Runs {
         due
     }
 
-    /// For how long passes over a factory have had no answer.
+    /// For how long the query of a factory has had no answer.
     pub(super) fn unread_for(&self, factory: &Factory, now: Duration) -> Duration {
-        let blocked = self.watches.get(&factory.key()).and_then(|watch| watch.blocked);
+        let blocked = self.watches.get(&factory.key()).and_then(|watch| watch.unlisted);
         blocked.map_or(Duration::ZERO, |(since, _)| now.saturating_sub(since))
     }
 

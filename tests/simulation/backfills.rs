@@ -164,8 +164,9 @@ impl Checker {
                     "the backfill of {name} counts {count}, {passed} gone through, not {named}"
                 ));
             }
-            let left =
-                times.iter().find(|at| !own.contains(at) && !self.had_a_firing.contains(&(name.clone(), **at)));
+            let left = times
+                .iter()
+                .find(|at| !own.contains(at) && !self.had_a_firing.contains(&(name.clone(), **at)));
             if let Some(left) = left {
                 self.fail(format!("the backfill of {name} is over, and {left} never had a firing"));
             }
