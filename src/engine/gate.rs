@@ -396,7 +396,7 @@ impl Engine {
         if self.stopping || self.opening.is_some() {
             return;
         }
-        for key in self.lanes.keys(now.boot) {
+        for key in self.lanes.keys() {
             let Some(lane) = self.lanes.get(&key) else { continue };
             let stale = lane.read_at.is_none_or(|at| now.boot.saturating_sub(at) >= LOOK_AGAIN);
             let is_pipeline = matches!(key, Key::Pipeline(_));

@@ -113,7 +113,7 @@ pub(super) struct Lane {
     pub(super) unread_since: Option<Duration>,
 }
 
-/// All lanes in which something waits, or did a moment ago.
+/// All lanes with something in them.
 #[derive(Debug, Default)]
 pub(super) struct Lanes(BTreeMap<Key, Lane>);
 
@@ -140,9 +140,9 @@ impl Lanes {
         self.0.get_mut(key)
     }
 
-    /// The lanes, in order; those with nothing in them, of which nothing new is known, are forgotten.
-    pub(super) fn keys(&mut self, boot: Duration) -> Vec<Key> {
-        self.0.retain(|_, lane| !lane.is_empty() || lane.is_fresh(boot));
+    /// The lanes, in order; those with nothing in them are forgotten.
+    pub(super) fn keys(&mut self) -> Vec<Key> {
+        self.0.retain(|_, lane| !lane.is_empty());
         self.0.keys().cloned().collect()
     }
 

@@ -101,7 +101,9 @@ fn a_run_that_nobody_follows_counts_from_its_acceptance_on_and_not_from_the_next
     bench.look_shows(&look, &[]);
     assert_eq!(bench.sent.last().unwrap().entry.as_str(), "first");
     bench.answer(Outcome::Rejected(Refusal::default()));
-    bench.pass(4);
+    // By the same look.
+    bench.clock.advance(Duration::from_secs(3));
+    bench.tell(Input::Wake);
     assert_eq!((bench.sent_of("careful").len(), bench.left_out("careful")), (0, 1));
     bench.pass_with(60, &[]);
     assert_eq!(bench.sent_of("careful"), ["12:01:03"], "a look shows that it is over");
