@@ -356,7 +356,11 @@ impl Engine {
                 self.note_others(key, began, passed);
             }
         }
-        self.release(key, now);
+        // One that took its time shows how it was.
+        let in_time = unanswered.is_none() && self.lanes.get(key).is_some_and(|lane| lane.is_fresh(now.boot));
+        if in_time || matches!(key, Key::Entry(_)) {
+            self.release(key, now);
+        }
         if self.clocks.held_until().is_some() {
             // By a clock that is not believed nothing is left out: they are judged by the first look after that.
             return;
@@ -368,7 +372,7 @@ impl Engine {
             let intent = Arc::clone(&live.intent);
             // By what was known last, if nothing more is to be had in time.
             let waits_until = Self::later(intent.due, intent.policy.late_after);
-            if unanswered.is_none() || waits_until <= now.wall {
+            if in_time || waits_until <= now.wall {
                 self.decide_about(&intent, now);
             }
         }

@@ -190,3 +190,32 @@ fn after_a_crash_what_may_be_running_counts_whatever_is_judged_first() {
     let bench = Bench::after("2026-11-24T12:00:30Z", entry, snapshot);
     assert_eq!((bench.sent.len(), bench.left_out("a")), (0, 1));
 }
+
+#[test]
+fn a_look_whose_answer_takes_too_long_is_made_again_before_a_firing_starts() {
+    let theirs = RunId::parse("00000000-0000-4000-8000-000000000001").unwrap();
+    let mut bench = Bench::new("2026-11-24T11:59:59Z", CAREFUL);
+    bench.pass(1);
+    let look = bench.passes.last().unwrap().clone();
+    bench.pass(6);
+    bench.look_shows(&look, &[]);
+    assert_eq!(bench.sent.len(), 0, "somebody may have started one since");
+    bench.pass(1);
+    let look = bench.passes.last().unwrap().clone();
+    bench.look_shows(&look, &[shown(theirs, "InProgress")]);
+    assert_eq!((bench.sent.len(), bench.left_out("careful")), (0, 1));
+}
+
+#[test]
+fn a_service_that_is_always_slow_keeps_a_firing_waiting_for_late_after_and_no_longer() {
+    let mut bench = Bench::new("2026-11-24T11:59:59Z", &CAREFUL.replace("settle: 20s", "late_after: 20s"));
+    bench.pass(1);
+    for _ in 0..3 {
+        assert_eq!(bench.sent.len(), 0);
+        let look = bench.passes.last().unwrap().clone();
+        bench.pass(7);
+        bench.look_shows(&look, &[]);
+        bench.pass(1);
+    }
+    assert_eq!(bench.sent_of("careful"), ["12:00:00"]);
+}
