@@ -1,12 +1,11 @@
 //! Asking something of the daemon: a running one takes the request up within a heartbeat and the command
 //! follows what becomes of it; with none, this process takes the ledger's lock and does the work itself.
 
-use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::backfill::{self, Bar};
+use super::backfill;
 use super::{Format, Outside, complain, print, print_json};
 use crate::daemon::schedule_file::{Loaded, Rejection};
 use crate::daemon::{self, Exit, OnceEnd};
@@ -65,6 +64,13 @@ pub(super) fn carry_out(outside: &Outside, loaded: Result<Loaded, Rejection>, wi
                 );
                 Exit::Unavailable
             }
+            Ok(_) if matches!(wish.done, Done::Backfill) => {
+                complain(
+                    "a backfill is the daemon's work, and none runs; start it, and then the backfill \
+                     (systemctl start adf-cron)",
+                );
+                Exit::Unavailable
+            }
             Ok(lock) => match loaded {
                 Ok(loaded) => alone(outside, wish, loaded, lock, &path).await,
                 Err(rejection) => {
@@ -111,11 +117,7 @@ async fn alone(outside: &Outside, wish: Wish, loaded: Loaded, lock: Lock, path: 
         Err(error) => return failed(&error),
     };
     // The lock is held until the result has been read.
-    let end = tokio::select! {
-        end = daemon::once(&shell, once) => end,
-        never = progress(&wish, path) => match never {},
-    };
-    let exit = match end {
+    let exit = match daemon::once(&shell, once).await {
         OnceEnd::Failed(exit) => exit,
         OnceEnd::Recorded => match SqliteLedger::open_to_read(path).await {
             Ok(mut ledger) => show(outside, &mut ledger, &wish, None).await,
@@ -124,14 +126,6 @@ async fn alone(outside: &Outside, wish: Wish, loaded: Loaded, lock: Lock, path: 
     };
     drop(lock);
     exit
-}
-
-/// Shows how it comes on, where there is something to show.
-async fn progress(wish: &Wish, path: &Path) -> Infallible {
-    match (&wish.done, wish.requests.first()) {
-        (Done::Backfill, Some(request)) => Bar::new(wish.format).go_on(path, &request.request_id).await,
-        _ => std::future::pending().await,
-    }
 }
 
 /// Leaves the requests for the daemon, and follows what becomes of them.

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use tokio::sync::mpsc;
-use tokio::time::MissedTickBehavior;
 
 use super::schedule_file::Loaded;
 use super::{Exit, FINISH_LIMIT, Outside, begin};
@@ -61,13 +60,11 @@ pub async fn once(outside: &Outside, once: Once) -> OnceEnd {
     };
     let now = outside.clock.now();
     let mut engine = Engine::for_requests(&loaded.schedule, &snapshot, begin::random(), now);
-    let mut beats = tokio::time::interval(loaded.settings.daemon.heartbeat);
-    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut tasks = Tasks::new(inputs);
     let mut actions = engine.handle(Input::Asked(requests), now);
     loop {
         actions.drain(..).for_each(|action| super::perform(action, (&client, &recorder), &mut tasks));
-        if engine.open_firings() == 0 && !engine.has_backfills() {
+        if engine.open_firings() == 0 {
             break;
         }
         if alarm.set(engine.alarm()).is_err() {
@@ -76,12 +73,6 @@ pub async fn once(outside: &Outside, once: Once) -> OnceEnd {
         let input = tokio::select! {
             Some(input) = received.recv() => input,
             _ = alarm.rung() => Input::Wake,
-            // Runs are followed while a backfill waits for their ends.
-            _ = beats.tick(), if engine.has_backfills() => {
-                let (client, period) = (client.clone(), beats.period());
-                tasks.beside(async move { client.token().keep_fresh(period).await });
-                Input::Heartbeat
-            }
             () = recorder.ended() => return OnceEnd::Failed(Exit::Failed),
         };
         actions = engine.handle(input, outside.clock.now());

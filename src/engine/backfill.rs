@@ -5,19 +5,22 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::lanes::Key;
 use super::live::{Live, Phase};
+use super::overlap::limit;
 use super::{Engine, announce};
 use crate::clock::Now;
 use crate::config::{Entry, Overlap, Policy};
-use crate::ids::{FiringId, Kind, Nominal};
+use crate::ids::{EntryName, FiringId, Kind, Nominal};
 use crate::ledger::{Backfill, Body, Intent, Reason, Record, Wanted};
 
 /// The most nominal times of one backfill.
-const MOST: usize = 100_000;
+pub const MOST: usize = 100_000;
 /// Nominal times that need no start of which so many are gone through in one step.
 const STEPS: usize = 10_000;
-/// Firings that are planned in one step.
-const SLICE: usize = 1_000;
+/// So many firings in a row that the service refuses, or that cannot be rendered, end a backfill: the others would end
+/// alike.
+const MOST_REFUSED: u32 = 3;
 /// How long a firing that is held, or a run of which nothing can be read, counts as running.
 const UNKNOWN: Duration = Duration::from_secs(3_600);
 
@@ -29,18 +32,23 @@ pub(super) struct Filling {
     taken: Vec<Nominal>,
     /// Its firings that were not over at the last look.
     active: BTreeSet<FiringId>,
+    /// How many in a row were refused.
+    refused: u32,
 }
 
 impl Filling {
     pub(super) fn new((backfill, taken): (Backfill, Vec<Nominal>)) -> Self {
-        Self { backfill, taken, active: BTreeSet::new() }
+        Self { backfill, taken, active: BTreeSet::new(), refused: 0 }
     }
 
-    /// Goes on to the next nominal time that is to be started, if there is one, and it has not gone far.
-    fn step(&mut self, entry: &Entry) -> Option<Nominal> {
-        let before = Nominal::from_second(self.backfill.first.as_second() - 1)?;
-        let mark = self.backfill.mark.unwrap_or(before);
-        for nominal in entry.calendar.due_between(mark, self.backfill.last).take(STEPS) {
+    fn mark(&self) -> Nominal {
+        self.backfill.mark.unwrap_or(before(self.backfill.first))
+    }
+
+    /// Goes on to the next nominal time up to `until` that is to be started, if there is one, and it has not gone far.
+    fn step(&mut self, entry: &Entry, until: Nominal) -> Option<Nominal> {
+        let until = until.min(self.backfill.last);
+        for nominal in entry.calendar.due_between(self.mark(), until).take(STEPS) {
             self.backfill.mark = Some(nominal);
             self.backfill.passed += 1;
             if self.taken.binary_search(&nominal).is_err() {
@@ -51,9 +59,13 @@ impl Filling {
     }
 
     /// Whether all of its nominal times have been gone through.
-    fn is_through(&self) -> bool {
-        self.backfill.passed >= self.backfill.count
+    fn is_through(&self, entry: &Entry) -> bool {
+        entry.calendar.next_after(self.mark()).is_none_or(|next| next > self.backfill.last)
     }
+}
+
+fn before(nominal: Nominal) -> Nominal {
+    Nominal::from_second(nominal.as_second() - 1).unwrap_or(nominal)
 }
 
 impl Engine {
@@ -69,11 +81,15 @@ impl Engine {
         let slot = self.plan.slots.get(name).ok_or_else(|| super::requests::no_such_entry(name))?;
         if self.backfills.values().any(|filling| filling.backfill.entry == *name) {
             return Err(format!(
-                "a backfill of {name} is under way already; wait for its end, or end it: \
-                 adf-cron backfill {name} --stop"
+                "a backfill of {name} is under way already (adf-cron status shows how far); wait for its end, or end \
+                 it: adf-cron backfill {name} --stop"
             ));
         }
-        let before = |nominal: Nominal| Nominal::from_second(nominal.as_second() - 1).unwrap_or(nominal);
+        let limit = limit(&slot.entry.policy).map(|limit| u32::try_from(limit).unwrap_or(u32::MAX));
+        let max_active = wanted.max_active.or(limit).unwrap_or(1);
+        if let Some(limit) = limit.filter(|limit| max_active > *limit) {
+            return Err(format!("{name} lets no more than {limit} run at once (max_active, overlap)"));
+        }
         let last = before(*until).min(Nominal::at_or_before(now.wall));
         let mut times = slot.entry.calendar.due_between(before(*from), last).take(MOST + 1);
         let Some(first) = times.next() else {
@@ -92,7 +108,7 @@ impl Engine {
             first,
             last,
             count,
-            max_active: wanted.max_active.or(slot.entry.policy.max_active).unwrap_or(1),
+            max_active,
             again: wanted.again,
             mark: None,
             passed: 0,
@@ -108,7 +124,7 @@ impl Engine {
     }
 
     /// Ends the backfill of an entry, as a person wants.
-    pub(super) fn stop_backfill(&mut self, name: &crate::ids::EntryName, now: Now) -> Result<(), String> {
+    pub(super) fn stop_backfill(&mut self, name: &EntryName, now: Now) -> Result<(), String> {
         let of_entry = |filling: &&Filling| filling.backfill.entry == *name;
         let found = self.backfills.values().find(of_entry).map(|filling| Arc::clone(&filling.backfill.id));
         let filling = found.and_then(|id| self.backfills.remove(&id));
@@ -117,10 +133,9 @@ impl Engine {
         Ok(())
     }
 
-    /// Whether a backfill is not over.
-    #[must_use]
-    pub fn has_backfills(&self) -> bool {
-        !self.backfills.is_empty()
+    /// Goes on with the backfills that the ledger knows of.
+    pub(super) fn take_up_backfills(&mut self, backfills: Vec<(Backfill, Vec<Nominal>)>) {
+        self.backfills = backfills.into_iter().map(|it| (Arc::clone(&it.0.id), Filling::new(it))).collect();
     }
 
     /// A firing counts as one of its backfill from now on, until it is over.
@@ -137,7 +152,7 @@ impl Engine {
 
     /// Plans what there is room for.
     pub(super) fn fill(&mut self, now: Now) {
-        if self.stopping || self.opening.is_some() {
+        if self.stopping || self.only_requests || self.opening.is_some() {
             return;
         }
         self.refill = false;
@@ -162,26 +177,31 @@ impl Engine {
         if entry.calendar.fingerprint() != filling.backfill.fingerprint {
             return Some(Some(Reason::Changed));
         }
-        if self.pauses.get(&entry.name).into_iter().flatten().all(|pause| pause.until.is_some()) {
-            self.plan_from(filling, &entry, now);
+        // What the schedule has not come to yet is its own.
+        let until = slot.mark.min(Nominal::at_or_before(now.wall));
+        if !self.is_paused_now(&entry.name) {
+            self.plan_from(filling, &entry, until, now);
+        }
+        if filling.refused >= MOST_REFUSED {
+            return Some(Some(Reason::Refused));
         }
         // What is left comes with the next heartbeat, if not with the end of a firing.
-        (filling.is_through() && filling.active.is_empty()).then_some(None)
+        (filling.active.is_empty() && filling.is_through(&entry)).then_some(None)
     }
 
     /// Plans the next firings of a backfill, as many as may be sent now.
-    fn plan_from(&mut self, filling: &mut Filling, entry: &Arc<Entry>, now: Now) {
+    fn plan_from(&mut self, filling: &mut Filling, entry: &Arc<Entry>, until: Nominal, now: Now) {
         let passed = filling.backfill.passed;
         let policy = policy(&entry.policy);
         let room = usize::try_from(filling.backfill.max_active).unwrap_or(usize::MAX);
-        // One that cannot be rendered takes no room.
-        let mut planned = 0;
         while filling.active.len() < room
-            && planned < SLICE
-            && let Some(nominal) = filling.step(entry)
+            && filling.refused < MOST_REFUSED
+            && let Some(nominal) = filling.step(entry, until)
         {
-            filling.active.extend(self.fill_in(entry, nominal, (&filling.backfill.id, &policy), now));
-            planned += 1;
+            match self.fill_in(entry, nominal, (&filling.backfill.id, &policy), now) {
+                Some(firing) => drop(filling.active.insert(firing)),
+                None => filling.refused += 1,
+            }
         }
         if filling.backfill.passed > passed {
             self.records.push(Record::Backfill(Box::new(filling.backfill.clone())));
@@ -225,13 +245,75 @@ impl Engine {
     /// it is.
     pub(super) fn is_unwanted(&self, intent: &Intent) -> Option<Reason> {
         let backfill = intent.backfill.as_ref()?;
-        (!self.backfills.contains_key(backfill)).then_some(Reason::Stopped)
+        if self.backfills.contains_key(backfill) {
+            return None;
+        }
+        Some(if self.plan.slots.contains_key(&intent.entry) { Reason::Stopped } else { Reason::Removed })
+    }
+
+    /// A firing of a backfill was accepted, or ended without a run.
+    pub(super) fn note_in_backfill(&mut self, intent: &Intent, ended: Option<Reason>) {
+        if let Some(filling) = intent.backfill.as_ref().and_then(|id| self.backfills.get_mut(id)) {
+            let refused = matches!(ended, Some(Reason::Refused | Reason::Template));
+            filling.refused = if refused { filling.refused + 1 } else { 0 };
+        }
+    }
+
+    fn is_paused_now(&self, entry: &EntryName) -> bool {
+        self.pauses.get(entry).into_iter().flatten().any(|pause| pause.until.is_none())
+    }
+
+    /// Whether a firing of a backfill, or one that recovers a run of it, waits for the end of a pause.
+    pub(super) fn is_kept_back(&self, intent: &Intent) -> bool {
+        intent.backfill.is_some() && self.is_paused_now(&intent.entry)
+    }
+
+    /// An entry is paused: what its backfill has planned and not sent waits.
+    pub(super) fn keep_backfill_back(&mut self, entry: &EntryName, now: Now) {
+        let of_entry = self.backfills.values().filter(|filling| filling.backfill.entry == *entry);
+        let planned = of_entry.flat_map(|filling| &filling.active).filter_map(|firing| self.live.get(firing));
+        let unsent: Vec<Arc<Intent>> =
+            planned.filter(|live| is_unsent(live)).map(|live| Arc::clone(&live.intent)).collect();
+        for intent in unsent {
+            self.enqueue(&intent, Reason::Paused, now);
+        }
+    }
+
+    /// How many of those that are running in a lane belong to backfills.
+    pub(super) fn backfills_in(&self, key: &Key) -> usize {
+        let runs = self.runs.all_in(key).filter(|run| run.intent.backfill.is_some()).count();
+        let busy = self.busy.of(key).filter_map(|firing| self.live.get(&firing));
+        runs + busy.filter(|live| live.intent.backfill.is_some()).count()
+    }
+
+    /// How many runs of a lane that the schedule has started are to be recovered: a backfill must not take their room.
+    pub(super) fn recoveries_to_come(&self, key: &Key) -> usize {
+        let waits = |live: &&Live| {
+            live.intent.kind == Kind::Recovery
+                && live.intent.backfill.is_none()
+                && matches!(
+                    live.phase,
+                    Phase::Committing(_) | Phase::Armed(_) | Phase::AtGate | Phase::Queued
+                )
+        };
+        self.live.values().filter(waits).filter(|live| Key::of(&live.intent) == *key).count()
+    }
+
+    /// Whether a firing of an ended backfill of this entry is on its way to the ledger: it is left out once it is
+    /// durable.
+    pub(super) fn clears_up(&self, entry: &EntryName) -> bool {
+        self.live.values().any(|live| {
+            live.intent.entry == *entry
+                && matches!(live.phase, Phase::Committing(_))
+                && self.is_unwanted(&live.intent).is_some()
+        })
     }
 
     /// A backfill is over: what it has not sent is not sent.
     fn end_backfill(&mut self, filling: Filling, reason: Option<Reason>, now: Now) {
         let Filling { mut backfill, active, .. } = filling;
         if let Some(why) = reason {
+            let why = if why == Reason::Refused { Reason::Stopped } else { why };
             let unsent = active.iter().filter_map(|firing| self.live.get(firing)).filter(|it| is_unsent(it));
             let unsent: Vec<Arc<Intent>> = unsent.map(|live| Arc::clone(&live.intent)).collect();
             self.skip_planned(&unsent, why, now.wall);

@@ -42,8 +42,7 @@ const CANCEL_AGAIN: Duration = Duration::from_secs(60);
 impl Engine {
     /// Follows the run of a firing from its acceptance on, if its entry wants that.
     pub(super) fn follow_run(&mut self, intent: &Arc<Intent>, run: RunId, since: Timestamp, accepted: Now) {
-        let leaves_it = self.only_requests && intent.backfill.is_none();
-        if leaves_it || !intent.policy.follows() {
+        if self.only_requests || !intent.policy.follows() {
             return;
         }
         let begun = Begun {
@@ -107,7 +106,8 @@ impl Engine {
             watch.since = read.min(now.wall);
         }
         watch.under_way = Some(since);
-        let blocked_for = watch.unlisted.map_or(Duration::ZERO, |(since, _)| now.boot.saturating_sub(since));
+        let blocked = [watch.unlisted, watch.unshown].into_iter().flatten();
+        let blocked_for = blocked.map(|(since, _)| now.boot.saturating_sub(since)).max().unwrap_or_default();
         let factory = watch.factory.clone();
         let most = match (watch.show_again <= now.boot, lists) {
             (false, _) => 0,

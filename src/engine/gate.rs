@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::lanes::{FRESH, Key, Place};
+use super::lanes::{FRESH, Key, Lane, Place};
 use super::live::{Live, Phase};
 use super::missed::is_late;
 use super::overlap::{Verdict, decide, limit};
@@ -32,7 +32,7 @@ impl Engine {
         self.busy.leave(firing);
         let Some(live) = self.live.get_mut(&firing) else { return };
         let (intent, asked, queued) = (Arc::clone(&live.intent), live.asked, live.queued);
-        let is_early = now.wall < intent.due && !live.is_due_at_once();
+        let is_early = live.is_before_its_time(now.wall);
         if !asked && (self.clocks.held_until().is_some() || is_early) {
             // By a clock that is not believed nothing is late: it rings again when the hold is over. And one that was
             // set back while the firing was looked for makes nothing early.
@@ -46,12 +46,14 @@ impl Engine {
         if asked {
             return self.open_gate(firing, now);
         }
+        if let Some(reason) = self.is_unwanted(&intent) {
+            return self.skip_planned(&[intent], reason, now.wall);
+        }
+        if self.is_kept_back(&intent) {
+            return self.enqueue(&intent, Reason::Paused, now);
+        }
         if intent.kind == Kind::Backfill {
-            return match self.is_unwanted(&intent) {
-                Some(reason) => self.skip_planned(&[intent], reason, now.wall),
-                None if intent.policy.is_gated() => self.approach(&intent, now),
-                None => self.open_gate(firing, now),
-            };
+            return self.approach_if_gated(&intent, now);
         }
         if intent.kind == Kind::Recovery {
             return match self.not_recovered(&intent, now.wall) {
@@ -182,7 +184,13 @@ impl Engine {
     }
 
     fn has_room(&self, key: &Key, intent: &Intent, now: Now) -> bool {
-        limit(&intent.policy).is_none_or(|limit| self.active(key, intent, now) < limit)
+        limit(&intent.policy).is_none_or(|limit| self.crowd(key, intent, now) < limit)
+    }
+
+    /// How many count against a firing: those that are running, and for a backfill also what must go before it.
+    fn crowd(&self, key: &Key, intent: &Intent, now: Now) -> usize {
+        let before = if intent.backfill.is_some() { self.recoveries_to_come(key) } else { 0 };
+        self.active(key, intent, now) + before
     }
 
     /// How many of a lane are running, or may be: runs that are not over, firings under way, and firings that are
@@ -217,12 +225,23 @@ impl Engine {
             return self.skip_recovery(intent, reason, now);
         }
         let key = Key::of(intent);
-        let active = self.active(&key, intent, now);
+        let active = self.crowd(&key, intent, now);
         let lane = self.lanes.lane(intent);
         lane.leave(intent);
         let is_backfill = intent.backfill.is_some();
         let queued = lane.queue.iter().filter(|place| is_backfill || !place.is_backfill).count();
-        match decide(&intent.policy, active, queued) {
+        let verdict = decide(&intent.policy, active, queued);
+        if !is_backfill
+            && queued == 0
+            && verdict != Verdict::Start
+            && limit(&intent.policy)
+                .is_some_and(|limit| active.saturating_sub(self.backfills_in(&key)) < limit)
+        {
+            // Only a backfill is in its way: that is no reason to leave it out, nor to cancel anything.
+            self.enqueue(intent, Reason::Overlap, now);
+            return self.release(&key, now);
+        }
+        match verdict {
             Verdict::Start => return self.open_gate(intent.firing_id, now),
             Verdict::Skip(reason) if recovers => return self.skip_recovery(intent, reason, now),
             Verdict::Skip(reason) => {
@@ -237,17 +256,21 @@ impl Engine {
                 self.cancel_lane(&key, now);
             }
         }
-        self.enqueue(intent, now);
+        self.enqueue(intent, Reason::Overlap, now);
         self.release(&key, now);
     }
 
-    fn enqueue(&mut self, intent: &Arc<Intent>, now: Now) {
-        self.lanes.lane(intent).queue.insert(Place::of(intent));
+    /// A firing waits for room in its lane, or for the end of a pause.
+    pub(super) fn enqueue(&mut self, intent: &Arc<Intent>, why: Reason, now: Now) {
+        let lane = self.lanes.lane(intent);
+        lane.leave(intent);
+        lane.queue.insert(Place::of(intent));
+        self.busy.leave(intent.firing_id);
         let Some(live) = self.live.get_mut(&intent.firing_id) else { return };
         live.phase = Phase::Queued;
-        if !std::mem::replace(&mut live.queued, true) {
+        if !std::mem::replace(&mut live.queued, true) || why == Reason::Paused {
             // It has passed the late rules: the next daemon must not leave it out as missed.
-            let progress = live.progress(State::Waiting, Some(Reason::Overlap), now.wall, None);
+            let progress = live.progress(State::Waiting, Some(why), now.wall, None);
             self.records.push(Record::Progress(progress));
         }
     }
@@ -267,7 +290,9 @@ impl Engine {
     /// Cancels the runs of a lane that are this program's own.
     fn cancel_lane(&mut self, key: &Key, now: Now) {
         for firing in self.runs.firings_in(key) {
-            self.cancelling.entry(firing).or_insert(now.boot);
+            if self.runs.get(firing).is_some_and(|run| run.intent.backfill.is_none()) {
+                self.cancelling.entry(firing).or_insert(now.boot);
+            }
         }
         self.cancel_on(now);
     }
@@ -277,16 +302,24 @@ impl Engine {
         if self.stopping {
             return;
         }
-        while let Some(Place { firing, .. }) =
-            self.lanes.get(key).and_then(|lane| lane.queue.first().copied())
-        {
-            let Some(live) = self.live.get(&firing) else { return };
-            let intent = Arc::clone(&live.intent);
+        while let Some(intent) = self.lanes.get(key).and_then(|lane| self.first_of(lane)) {
+            if intent.kind == Kind::Recovery
+                && let Some(reason) = self.not_recovered(&intent, now.wall)
+            {
+                self.skip_recovery(&intent, reason, now);
+                continue;
+            }
             if !self.has_room(key, &intent, now) {
                 return;
             }
-            self.open_gate(firing, now);
+            self.open_gate(intent.firing_id, now);
         }
+    }
+
+    /// The first firing that waits for room and for nothing else.
+    fn first_of(&self, lane: &Lane) -> Option<Arc<Intent>> {
+        let queued = lane.queue.iter().filter_map(|place| self.live.get(&place.firing));
+        queued.map(|live| &live.intent).find(|intent| !self.is_kept_back(intent)).cloned()
     }
 
     /// A run of this firing is over: there may be room in its lanes.
@@ -306,7 +339,7 @@ impl Engine {
 
     /// What is queued wants the running ones cancelled: also one that is known only now.
     pub(super) fn cancel_if_unwanted(&mut self, intent: &Intent, now: Now) {
-        if self.lanes.is_empty() {
+        if self.lanes.is_empty() || intent.backfill.is_some() {
             return;
         }
         for key in Key::both(intent) {

@@ -140,6 +140,9 @@ impl Live {
     }
 
     pub(super) fn deadline(&self) -> Timestamp {
+        if self.has_no_deadline_yet() {
+            return Timestamp::MAX;
+        }
         // What recovers a run has until the next nominal time, however late it may start; unless a person wants it, now
         // or with a backfill.
         let is_bound = self.intent.kind == Kind::Recovery && !self.asked && self.intent.backfill.is_none();
@@ -158,9 +161,27 @@ impl Live {
         self.asked || self.intent.kind == Kind::Backfill
     }
 
+    /// Whether its nominal time is still to come, as it is again when the clock was set back. A recovery has no time of
+    /// its own: it is due so long after a failure.
+    pub(super) fn is_before_its_time(&self, now: Timestamp) -> bool {
+        self.intent.kind == Kind::Scheduled && !self.asked && self.intent.due > now
+    }
+
     /// Whether its first attempt would come before its due time.
     pub(super) fn is_early(&self, now: Timestamp) -> bool {
-        self.attempts == 0 && !self.is_due_at_once() && self.intent.due > now
+        self.attempts == 0 && self.is_before_its_time(now)
+    }
+
+    /// The wait for a token, or for a service that is busy, does not count against its deadline: what is past already
+    /// is not urgent.
+    pub(super) fn wait_freely(&mut self, now: Timestamp) {
+        if self.has_no_deadline_yet() {
+            self.started = Some(now);
+        }
+    }
+
+    fn has_no_deadline_yet(&self) -> bool {
+        self.intent.kind == Kind::Backfill && self.counted == 0 && !self.asked
     }
 
     /// Whether it waits for its due time or the gate, and nothing was sent.

@@ -52,6 +52,8 @@ use crate::ids::{EntryName, FiringId, Nominal, RunId, SubscriptionId};
 use crate::ledger::{Batch, Intent, Mark, Pause, Record, Request};
 use crate::schedule::Calendar;
 
+pub use backfill::MOST as MOST_OF_A_BACKFILL;
+
 use backfill::Filling;
 use busy::Busy;
 use lanes::{Key, Lanes};
@@ -261,7 +263,7 @@ impl Engine {
         }
         self.weigh();
         if believed {
-            if self.refill && self.has_backfills() {
+            if self.refill && !self.backfills.is_empty() {
                 self.fill(now);
             }
             self.pump(now);

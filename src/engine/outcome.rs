@@ -84,6 +84,7 @@ impl Engine {
     fn accept(&mut self, firing: FiringId, run: RunId, attempted: &Attempted) {
         let Some(live) = self.take_out(firing) else { return };
         self.learn(&live.intent, run);
+        self.note_in_backfill(&live.intent, None);
         self.claim(run, firing, Some(self.next_batch));
         let attempt = live.attempt(attempted, "accepted", None);
         let mut progress = live.progress(State::Accepted, None, attempted.answered_at.wall, Some(attempt));
@@ -171,6 +172,7 @@ impl Engine {
         let Some(live) = self.live.get_mut(&firing) else { return };
         let attempt = live.attempt(attempted, "retry_later", Some(&refusal));
         self.events.push(announce::attempt_failed(live, "retry_later", &refusal, Some(milliseconds(wait))));
+        live.wait_freely(now.wall);
         live.waits_for = Some(Reason::Throttled);
         live.last_refusal = Some(refusal);
         if until > live.deadline() {
@@ -232,6 +234,7 @@ impl Engine {
             let reason = if refused { Reason::Refused } else { Reason::NoToken };
             return self.end_with_last_words(firing, reason, None, now);
         }
+        live.wait_freely(now.wall);
         if live.waits_for != Some(Reason::NoToken) {
             live.waits_for = Some(Reason::NoToken);
             let progress = live.progress(State::Waiting, Some(Reason::NoToken), now.wall, None);
@@ -308,6 +311,7 @@ impl Engine {
         progress.error_message = refusal.map(|refusal| refusal.error_message.clone());
         self.records.push(Record::Progress(progress));
         self.events.push(announce::rejected(&live.intent, live.attempts, reason, refusal));
+        self.note_in_backfill(&live.intent, Some(reason));
         if !live.asked {
             self.recovers_nothing(&live.intent, now);
         }

@@ -18,8 +18,7 @@ impl Engine {
         let recovery = intent.policy.recovery.clone()?;
         let number = intent.recovers.as_ref().map_or(0, |recovers| recovers.number) + 1;
         let due = Self::later(now.wall, recovery.delay);
-        let leaves_it = self.only_requests && intent.backfill.is_none();
-        if number > recovery.max || leaves_it || self.not_recovered(intent, due).is_some() {
+        if number > recovery.max || self.only_requests || self.not_recovered(intent, due).is_some() {
             return None;
         }
         let left = self.next_after(intent).map(|next| next.duration_since(due).unsigned_abs());
@@ -55,7 +54,7 @@ impl Engine {
         let mut pauses = self.pauses.get(&intent.entry).into_iter().flatten();
         if !self.plan.slots.contains_key(&intent.entry) {
             Some(Reason::Removed)
-        } else if pauses.any(|pause| pause.until.is_none()) {
+        } else if intent.backfill.is_none() && pauses.any(|pause| pause.until.is_none()) {
             Some(Reason::Paused)
         } else if let Some(reason) = self.is_unwanted(intent) {
             Some(reason)

@@ -4,6 +4,7 @@
 //! the truth unless the firing is live here, or another request about it was carried out since and is not
 //! durable yet; both are refused, and can be asked again.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::live::{Doubt, Phase};
@@ -21,7 +22,14 @@ impl Engine {
         if self.stopping {
             return;
         }
+        let mut stopped = HashSet::new();
         for request in requests {
+            if let Asks::Backfill(wanted) = &request.asks
+                && (stopped.contains(&wanted.entry) || self.clears_up(&wanted.entry))
+            {
+                // What needs no start is looked up again once the end of the last one is durable.
+                continue;
+            }
             // The ledger shows a request again until its answer is durable.
             if self.answering.values().any(|(answered, _)| *answered == request.request_id) {
                 continue;
@@ -37,7 +45,11 @@ impl Engine {
                     let taken = request.taken.clone();
                     self.backfill(&request.request_id, &wanted, taken, now).map(|()| Answer::Done)
                 }
-                Asks::StopBackfill { entry } => self.stop_backfill(&entry, now).map(|()| Answer::Done),
+                Asks::StopBackfill { entry } => {
+                    let ended = self.stop_backfill(&entry, now).map(|()| Answer::Done);
+                    stopped.insert(entry);
+                    ended
+                }
                 Asks::Pause { entry, note } => self.pause(&entry, note, now).map(|()| Answer::Done),
                 Asks::Resume { entry } => self.resume(&entry, now).map(|()| Answer::Done),
             };
@@ -206,6 +218,7 @@ impl Engine {
         let unsent: Vec<_> = self.live.values().filter(unsent).map(|live| Arc::clone(&live.intent)).collect();
         let marks = self.withdraw(&unsent);
         self.records.extend(marks.into_iter().map(Record::Marked));
+        self.keep_backfill_back(name, now);
         Ok(())
     }
 

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use super::backfill::Filling;
 use super::busy::Busy;
 use super::lanes::Lanes;
 use super::live::{Doubt, Live, Phase};
@@ -77,8 +76,8 @@ impl Engine {
         engine.plan = Plan::new(Arc::clone(&schedule.version), changes.slots);
         engine.only_requests = true;
         engine.was_clean = snapshot.clean_stop;
-        // A backfill waits where others of its entry run.
-        engine.follow_again(snapshot.followed.clone(), now);
+        // They are the daemon's work, and can only be ended here.
+        engine.take_up_backfills(snapshot.backfills.clone());
         engine
     }
 
@@ -139,8 +138,10 @@ impl Engine {
         let coming: Vec<Arc<Intent>> = coming.into_iter().map(|open| open.intent).collect();
         let marks = engine.withdraw(&coming);
         engine.records.extend(marks.into_iter().map(Record::Marked));
-        let backfills = snapshot.backfills.into_iter().map(|it| (Arc::clone(&it.0.id), Filling::new(it)));
-        engine.backfills = backfills.collect();
+        engine.take_up_backfills(snapshot.backfills);
+        for held in &snapshot.held {
+            engine.join_backfill(&held.intent);
+        }
         engine.follow_again(snapshot.followed, now);
         let nothing_left =
             |open: &Known| snapshot.clean_stop || (!set_back && goes_on_at(open) > lock_taken.wall);

@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::live::Phase;
 use super::{Engine, Live, Timer, announce};
 use crate::clock::Now;
-use crate::ids::Nominal;
+use crate::ids::{Kind, Nominal};
 use crate::ledger::{Mark, Record};
 
 /// Steps below this are the small corrections of a clock that is kept.
@@ -137,6 +137,13 @@ impl Engine {
             live.started = live.started.map(moved);
             live.first_sent = live.first_sent.map(moved);
             if let Phase::Backoff(at) | Phase::Settling(at) = &mut live.phase {
+                *at = moved(*at);
+                timers.push((*at, Timer::Firing(*firing)));
+            }
+            if let Phase::Armed(at) = &mut live.phase
+                && live.intent.kind == Kind::Recovery
+            {
+                // It is due so long after a failure, by whatever clock.
                 *at = moved(*at);
                 timers.push((*at, Timer::Firing(*firing)));
             }

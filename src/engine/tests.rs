@@ -18,6 +18,7 @@ use crate::ledger::{FollowedRun, Known, Reason, Snapshot, State};
 
 mod attempts;
 mod backfill;
+mod beside;
 mod clock;
 mod follow;
 mod lanes;

@@ -1,7 +1,6 @@
 //! Backfills: nominal times of the past, started oldest first, by the daemon or by the command itself.
 
 use azure_sim::{Ends, Operation, Run};
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::process::{Daemon, LIMIT, Place, errors, results};
@@ -70,6 +69,7 @@ fn what_has_had_a_run_is_left_out_unless_it_is_wanted_again() {
     let (place, daemon) = started(NIGHTLY);
     let fire = ["fire", "nightly", "--scheduled-time", "2026-01-02T02:30:00Z"];
     assert_eq!(place.run(&fire).status.code(), Some(0));
+    daemon.wait_for("run.finished", |_| true);
     let (code, said, _) = run(&place, &january(&["--max-active", "4"]));
     assert_eq!(code, 0);
     assert!(said.ends_with("3 succeeded, 1 needed no start\n"), "{said}");
@@ -86,6 +86,7 @@ fn a_dry_run_says_what_would_be_started_and_starts_nothing() {
     let (place, daemon) = started(NIGHTLY);
     let fire = ["fire", "nightly", "--scheduled-time", "2026-01-02T02:30:00Z"];
     assert_eq!(place.run(&fire).status.code(), Some(0));
+    daemon.wait_for("run.finished", |_| true);
     let (code, said, _) = run(&place, &january(&["--dry-run"]));
     assert_eq!(code, 0);
     assert!(said.contains("2026-01-03T02:30:00Z") && !said.contains("2026-01-02T02:30:00Z"), "{said}");
@@ -196,28 +197,33 @@ fn a_run_of_a_backfill_that_fails_is_recovered() {
 }
 
 #[test]
-fn without_a_daemon_the_command_does_the_work_and_the_next_daemon_what_it_left() {
-    let place = Place::new();
-    place.sim.set(|switches| switches.ends = vec![Ends::after(200)]);
-    place.write(&NIGHTLY.replace("Load\n", "Load\n    settle: 1s\n"));
-    let (code, said, told) = run(&place, &january(&[]));
-    assert!(code == 0 && said.ends_with(": 4 succeeded\n"), "{said}{told}");
-    assert!(one_after_the_other(&place.sim.runs()));
-    // The next one is cut off.
+fn without_a_daemon_nothing_is_begun_and_what_was_begun_can_be_ended() {
+    let (place, daemon) = started(NIGHTLY);
     place.sim.set(|switches| switches.ends.clear());
-    let mut command =
-        place.command(&["backfill", "nightly", "--from", "2026-02-01", "--until", "2026-02-03"]);
-    let mut command = command.spawn().unwrap();
-    place.sim.wait_until(LIMIT, "a run", |seen| (seen.runs.len() == 5).then_some(()));
-    kill_process(Pid::from_child(&command), Signal::KILL).unwrap();
-    command.wait().unwrap();
-    let first = place.sim.runs()[4].run_id.clone();
-    place.sim.set_run_status(&first, "Succeeded");
-    place.sim.set(|switches| switches.ends = vec![Ends::after(200)]);
-    let daemon = place.daemon();
-    daemon.wait_for("backfill.ended", |_| true);
+    assert_eq!(run(&place, &january(&["--no-wait"])).0, 0);
+    daemon.wait_for("run.created", |_| true);
     daemon.stop();
-    assert_eq!(days(&place)[4..], ["01", "02"]);
+    let (code, _, told) = run(&place, &january(&[]));
+    assert!(code == 69 && told.contains("systemctl start adf-cron"), "{told}");
+    let stop = place.run(&["backfill", "nightly", "--stop"]);
+    assert_eq!(stop.status.code(), Some(0), "{}", errors(&stop));
+    let run_id = place.sim.runs()[0].run_id.clone();
+    place.sim.set_run_status(&run_id, "Succeeded");
+    let daemon = place.daemon();
+    daemon.wait_for("run.finished", |_| true);
+    daemon.stop();
+    assert_eq!(place.sim.run_count(), 1, "the rest is left alone");
+}
+
+#[test]
+fn a_pipeline_that_is_gone_ends_a_backfill_after_a_few_refusals() {
+    let (place, daemon) = started(NIGHTLY);
+    place.sim.set(|switches| switches.pipelines = Some(std::collections::BTreeMap::new()));
+    let (code, said, _) = run(&place, &january(&[]));
+    assert_eq!(code, 77, "{said}");
+    assert!(said.ends_with(": 3 rejected, 1 not gone through (refused)\n"), "{said}");
+    assert_eq!(daemon.wait_for("backfill.ended", |_| true)["level"], "WARN");
+    daemon.stop();
 }
 
 #[test]

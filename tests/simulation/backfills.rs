@@ -18,7 +18,7 @@ use crate::world::World;
 fn stands_in_the_way(row: &Row, again: bool) -> bool {
     match row.state {
         State::Planned | State::Waiting | State::Unknown | State::Held => true,
-        State::Accepted => !again,
+        State::Accepted => !again || row.following,
         _ => false,
     }
 }
@@ -48,9 +48,11 @@ impl MemoryLedger {
         })
     }
 
+    /// The nominal times that have had a run, unless that does not matter.
     fn taken(&self, entry: &EntryName, (first, last): (Nominal, Nominal), again: bool) -> Vec<Nominal> {
-        let rows = self.rows.values().filter(|row| row.intent.entry == *entry);
-        let taken = rows.filter(|row| stands_in_the_way(row, again)).map(|row| row.intent.nominal);
+        let rows =
+            self.rows.values().filter(|row| row.intent.entry == *entry && row.state == State::Accepted);
+        let taken = rows.filter(|_| !again).map(|row| row.intent.nominal);
         let mut taken: Vec<Nominal> = taken.filter(|nominal| (first..=last).contains(nominal)).collect();
         taken.sort_unstable();
         taken.dedup();

@@ -250,14 +250,16 @@ impl Checker {
         if !counts(intent) {
             return;
         }
+        let limit = intent.policy.max_active.unwrap_or(1);
         let others = ledger.rows.values().filter(|other| {
             other.intent.entry == intent.entry
                 && other.intent.firing_id != intent.firing_id
                 && other.state != State::Held
                 && counts(&other.intent)
+                // One that an edit lets run beside others may have passed the gate since.
+                && other.intent.policy.max_active.unwrap_or(1) <= limit
         });
         let active = service.active(others.map(|other| other.intent.firing_id), now);
-        let limit = intent.policy.max_active.unwrap_or(1);
         if active.len() >= usize::try_from(limit).unwrap() {
             let Intent { entry, nominal, .. } = intent;
             self.fail(format!("{entry} at {nominal} was sent beside {active:?}, with a limit of {limit}"));

@@ -559,7 +559,7 @@ async fn a_backfill_is_kept_with_what_needs_no_start_after_its_mark(mut ledger: 
     assert!(write(&mut ledger, records).await.is_empty());
     let taken = |times: &[&str]| times.iter().map(|time| mark("a", time).nominal).collect::<Vec<_>>();
     let known = ledger.load().await.unwrap().backfills;
-    assert_eq!(known, [(went_on.clone(), taken(&["03:00:00", "05:00:00"]))]);
+    assert_eq!(known, [(went_on.clone(), taken(&["03:00:00"]))]);
     let wanted =
         |again| Wanted { entry: entry("a"), from: begun.first, until: begun.last, max_active: None, again };
     for again in [false, true] {
@@ -567,7 +567,7 @@ async fn a_backfill_is_kept_with_what_needs_no_start_after_its_mark(mut ledger: 
         ledger.leave(&request, at("23:40:00")).await;
     }
     let asked = ledger.requests().await.unwrap();
-    assert_eq!((&asked[0].taken, &asked[1].taken), (&known[0].1, &taken(&["05:00:00"])));
+    assert_eq!((&asked[0].taken, &asked[1].taken), (&known[0].1, &taken(&[])));
     let ended_at = Some(at("23:50:00"));
     let ended = Backfill { ended_at, reason: Some(Reason::Stopped), ..went_on };
     write(&mut ledger, vec![Record::Backfill(Box::new(ended))]).await;
@@ -581,17 +581,27 @@ async fn a_firing_of_a_backfill_is_refused_where_another_is_under_way_or_has_a_r
     write(&mut ledger, both.to_vec()).await;
     let (waits, ran, failed) = (intent("a", "01:00:00"), intent("a", "02:00:00"), intent("a", "03:00:00"));
     let run_id = Some(RunId::from(ran.firing_id));
-    let ends =
-        [Progress { run_id, ..progress(&ran, State::Accepted, 1) }, progress(&failed, State::Rejected, 1)];
-    write(&mut ledger, [&waits, &ran, &failed].map(planned).to_vec()).await;
+    let goes_on = intent("a", "04:00:00");
+    let ends = [
+        Progress { run_id, ..progress(&ran, State::Accepted, 1) },
+        progress(&failed, State::Rejected, 1),
+        Progress {
+            run_id: Some(RunId::from(goes_on.firing_id)),
+            follow: true,
+            ..progress(&goes_on, State::Accepted, 1)
+        },
+    ];
+    write(&mut ledger, [&waits, &ran, &failed, &goes_on].map(planned).to_vec()).await;
     write(&mut ledger, ends.map(Record::Progress).to_vec()).await;
     let (first, second, third) = (firing(1, "01:00:00"), firing(2, "02:00:00"), firing(3, "03:00:00"));
     let refused = write(&mut ledger, [&first, &second, &third].map(planned).to_vec()).await;
     assert_eq!(refused, HashSet::from([first.firing_id, second.firing_id]));
     assert!(write(&mut ledger, vec![planned(&third)]).await.is_empty(), "it stands there already");
     let (fourth, fifth) = (firing_again(4, "01:00:00"), firing_again(5, "02:00:00"));
-    let refused = write(&mut ledger, [&fourth, &fifth].map(planned).to_vec()).await;
-    assert_eq!(refused, HashSet::from([fourth.firing_id]), "a run that is over may be had again");
+    let sixth = firing_again(6, "04:00:00");
+    let refused = write(&mut ledger, [&fourth, &fifth, &sixth].map(planned).to_vec()).await;
+    let still = HashSet::from([fourth.firing_id, sixth.firing_id]);
+    assert_eq!(refused, still, "a run that is over may be had again");
 }
 
 async fn facts_are_kept_until_they_were_announced(mut ledger: impl Kept) {

@@ -198,7 +198,11 @@ fn read(text: &str) -> Schedule {
 
 fn calendar(dice: &mut Dice, density: Density) -> String {
     let schedule = match density {
-        Density::Dense => match dice.below(10) {
+        Density::Dense => match dice.below(11) {
+            10 => format!(
+                "{{ recurrence: {{ frequency: Minute, interval: {}, startTime: \"2010-01-01T00:00:07Z\" }} }}",
+                dice.within(1, 3)
+            ),
             0..=3 => format!("{{ every: {}s, offset: {}s }}", dice.within(5, 90), dice.below(60)),
             4 => format!("\"*/{} * * * * *\"", dice.pick(&[5, 10, 15, 20, 30])),
             5 => format!("\"*/{} * * * *\"", dice.within(1, 7)),
@@ -210,7 +214,13 @@ fn calendar(dice: &mut Dice, density: Density) -> String {
         Density::Bursts => {
             format!("\"{} */{} * * * *\"", dice.pick(&["0", "0", "0,30"]), dice.pick(&[1, 1, 2]))
         }
-        Density::Sparse => match dice.below(5) {
+        Density::Sparse => match dice.below(7) {
+            5 => "{ recurrence: { frequency: Day, interval: 1, startTime: \"2010-01-01T00:30:00\", \
+                  schedule: { hours: [1, 2, 14], minutes: [0, 30] } } }"
+                .to_owned(),
+            6 => "{ recurrence: { frequency: Month, interval: 1, startTime: \"2010-01-01T03:15:00\", \
+                  schedule: { monthDays: [1, 28, 29, -1, -3] } } }"
+                .to_owned(),
             0 => format!("{{ every: {}h, offset: {}m }}", dice.within(4, 30), dice.below(60)),
             1 => "\"30 2 * * *\"".to_owned(),
             2 => format!("\"{} 2,9,14 * * *\"", dice.below(60)),
@@ -221,7 +231,15 @@ fn calendar(dice: &mut Dice, density: Density) -> String {
     let jitter = *dice.pick(&["0s", "0s", "0s", "700ms", "5s", "2m"]);
     let gap = *dice.pick(&["run_after", "skip"]);
     let overlap = *dice.pick(&["first", "second", "both"]);
-    format!("schedule: {schedule}, jitter: {jitter}, dst_gap: {gap}, dst_overlap: {overlap}")
+    let except = *dice.pick::<&str>(&[
+        "",
+        "",
+        "",
+        ", except: [ { cron: \"*/3 * * * *\" } ]",
+        ", except: [ { cron: \"* 2 * * *\" }, 2026-03-08 ]",
+        ", except: [ 2026-10-25, 2026-11-01..2026-11-02, 2011-12-31 ]",
+    ]);
+    format!("schedule: {schedule}, jitter: {jitter}, dst_gap: {gap}, dst_overlap: {overlap}{except}")
 }
 
 /// Alike for many entries, so that a lost run of one may look like a run of another.

@@ -23,7 +23,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 const LOOKS: u32 = 10;
 
 /// A progress bar, on a terminal.
-pub(in super::super) struct Bar {
+struct Bar {
     bar: ProgressBar,
     /// Whether it has been drawn, and whether it is said that the entry is paused.
     drawn: bool,
@@ -31,7 +31,7 @@ pub(in super::super) struct Bar {
 }
 
 impl Bar {
-    pub(in super::super) fn new(format: Format) -> Self {
+    fn new(format: Format) -> Self {
         let shown = format == Format::Text && std::io::stderr().is_terminal();
         let bar = if shown { ProgressBar::no_length() } else { ProgressBar::hidden() };
         let style = ProgressStyle::with_template(
@@ -77,18 +77,6 @@ impl Bar {
             self.said_paused = true;
         }
         Ok(false)
-    }
-
-    /// Draws how it comes on, for as long as it is let; somebody else knows when it is over.
-    pub(in super::super) async fn go_on(mut self, path: &Path, id: &str) -> std::convert::Infallible {
-        loop {
-            tokio::time::sleep(LOOK_AGAIN).await;
-            if let Ok(mut ledger) = SqliteLedger::open_to_read(path).await {
-                while self.look(&mut ledger, id).await.is_ok() {
-                    tokio::time::sleep(LOOK_AGAIN).await;
-                }
-            }
-        }
     }
 }
 
@@ -210,13 +198,11 @@ fn in_words(summary: &Summary) -> String {
 }
 
 fn exit_of(summary: &Summary) -> Exit {
-    let bad = summary.firings.iter().map(super::super::ask::exit_of);
-    let worst = bad.map(|exit| if exit == Exit::Done { Exit::Failed } else { exit }).next();
-    match (worst, summary.reason) {
-        (Some(exit), _) => exit,
-        (None, Some(_)) => Exit::Failed,
-        (None, None) => Exit::Done,
-    }
+    let bad: Vec<Exit> = summary.firings.iter().map(super::super::ask::exit_of).collect();
+    // What is not known is worse than what was refused.
+    let worst = [Exit::Unavailable, Exit::Refused].into_iter().find(|exit| bad.contains(exit));
+    let failed = !bad.is_empty() || summary.reason.is_some();
+    worst.unwrap_or(if failed { Exit::Failed } else { Exit::Done })
 }
 
 #[cfg(test)]

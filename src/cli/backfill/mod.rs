@@ -1,8 +1,9 @@
 //! `backfill`: start an entry's nominal times of the past, oldest first. A running daemon carries it out, and goes on
-//! with it whatever becomes of the command; with none, this process does, and the next daemon ends what is left.
+//! with it whatever becomes of the command.
 
 mod follow;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,10 +15,11 @@ use super::ask::{Done, Wish, carry_out};
 use super::{Format, Outside, When, complain, print, print_json, table, unknown_entry, unreadable};
 use crate::config::Entry;
 use crate::daemon::Exit;
+use crate::engine::MOST_OF_A_BACKFILL as MOST;
 use crate::ids::{EntryName, FiringId, Nominal};
 use crate::ledger::{Asks, LedgerError, SqliteLedger, Wanted};
 
-pub(super) use follow::{Bar, show};
+pub(super) use follow::show;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -69,16 +71,29 @@ pub(super) fn run(outside: &Outside, arguments: &Arguments) -> Exit {
             return Exit::Usage;
         }
     };
+    if !entry.enabled {
+        complain(&format!("'{}' is disabled: nothing of it is started", entry.name));
+        return Exit::Usage;
+    }
     if arguments.dry_run {
         let (entry, path) = (Arc::clone(entry), outside.ledger(&Ok(loaded)));
         return dry_run(&path, &entry, &wanted, arguments.format);
     }
+    let loaded = Ok(loaded);
+    let path = outside.ledger(&loaded);
+    super::blocking(async {
+        // What cannot be read now is told of when the request is left.
+        if let Ok(known) = Known::of(&path, &wanted).await {
+            known.warn(&wanted);
+        }
+        Exit::Done
+    });
     let wish = Wish {
         no_wait: arguments.no_wait,
         done: Done::Backfill,
         ..Wish::of([Asks::Backfill(wanted)], arguments.format)
     };
-    carry_out(outside, Ok(loaded), wish)
+    carry_out(outside, loaded, wish)
 }
 
 fn stop(outside: &Outside, arguments: &Arguments) -> Exit {
@@ -138,17 +153,18 @@ struct Start {
 
 fn dry_run(path: &Path, entry: &Entry, wanted: &Wanted, format: Format) -> Exit {
     super::blocking(async {
-        let (taken, kept_from) = match known(path, wanted).await {
+        let known = match Known::of(path, wanted).await {
             Ok(known) => known,
             Err(error) => return unreadable(&error),
         };
-        if let Some(kept) = kept_from.filter(|kept| *kept > wanted.from) {
+        known.warn(wanted);
+        let Some(plan) = plan(entry, wanted, &known) else {
             complain(&format!(
-                "the ledger has forgotten what came before {kept} (`retention`): what had a run then would have \
-                 another"
+                "that is more than {MOST} nominal times of {}; ask for a shorter time, one after the other",
+                entry.name
             ));
-        }
-        let plan = plan(entry, wanted, &taken);
+            return Exit::Usage;
+        };
         let failed = plan.firings.iter().any(|firing| firing.error_message.is_some());
         let written = match format {
             Format::Json => print_json(&plan),
@@ -158,23 +174,48 @@ fn dry_run(path: &Path, entry: &Entry, wanted: &Wanted, format: Format) -> Exit 
     })
 }
 
-/// The nominal times that need no start, and since when the ledger remembers.
-async fn known(path: &Path, wanted: &Wanted) -> Result<(Vec<Nominal>, Option<Nominal>), LedgerError> {
-    if !path.exists() {
-        // Nothing was ever started here.
-        return Ok((Vec::new(), None));
-    }
-    let mut ledger = SqliteLedger::open_to_read(path).await?;
-    let taken = ledger.taken(&wanted.entry, (wanted.from, wanted.until), wanted.again).await?;
-    Ok((taken, ledger.kept_from().await?))
+/// What the ledger knows of these nominal times.
+#[derive(Default)]
+struct Known {
+    /// Those that need no start.
+    taken: BTreeSet<Nominal>,
+    /// Since when it remembers.
+    kept_from: Option<Nominal>,
 }
 
-fn plan(entry: &Entry, wanted: &Wanted, taken: &[Nominal]) -> Plan {
+impl Known {
+    async fn of(path: &Path, wanted: &Wanted) -> Result<Self, LedgerError> {
+        if !path.exists() {
+            // Nothing was ever started here.
+            return Ok(Self::default());
+        }
+        let mut ledger = SqliteLedger::open_to_read(path).await?;
+        let range = (wanted.from, wanted.until);
+        let mut taken: BTreeSet<Nominal> =
+            ledger.taken(&wanted.entry, range, wanted.again).await?.into_iter().collect();
+        taken.extend(ledger.under_way(&wanted.entry, range).await?);
+        Ok(Self { taken, kept_from: ledger.kept_from().await? })
+    }
+
+    fn warn(&self, wanted: &Wanted) {
+        if let Some(kept) = self.kept_from.filter(|kept| *kept > wanted.from && !wanted.again) {
+            complain(&format!(
+                "the ledger has forgotten what came before {kept} (`retention`): what had a run then has another"
+            ));
+        }
+    }
+}
+
+/// What would be started, unless it is too much at once.
+fn plan(entry: &Entry, wanted: &Wanted, known: &Known) -> Option<Plan> {
     let all = entry.calendar.onwards(wanted.from.timestamp()).take_while(|nominal| *nominal < wanted.until);
     let (mut count, mut firings) = (0, Vec::new());
     for nominal in all {
         count += 1;
-        if taken.binary_search(&nominal).is_ok() {
+        if count > MOST {
+            return None;
+        }
+        if known.taken.contains(&nominal) {
             continue;
         }
         let context = entry.context(FiringId::from_random([0; 16]), nominal, nominal.timestamp());
@@ -186,7 +227,8 @@ fn plan(entry: &Entry, wanted: &Wanted, taken: &[Nominal]) -> Plan {
         });
     }
     let (from, until) = (wanted.from.timestamp(), wanted.until.timestamp());
-    Plan { entry: entry.name.clone(), from, until, count, left_out: count - firings.len(), firings }
+    let left_out = count - firings.len();
+    Some(Plan { entry: entry.name.clone(), from, until, count, left_out, firings })
 }
 
 fn in_words(plan: &Plan) -> String {

@@ -5,33 +5,33 @@ use super::*;
 use crate::ledger::{Answer, Asks, Backfill, Wanted};
 
 /// Hours of a day in the past.
-fn times(from: u32, until: u32) -> Wanted {
+pub(super) fn times(from: u32, until: u32) -> Wanted {
     let at = |hour: u32| format!("2026-11-20T{hour:02}:00:00Z").parse().map(Nominal::at_or_before).unwrap();
     let entry = EntryName::new("a").unwrap();
     Wanted { entry, from: at(from), until: at(until), max_active: None, again: false }
 }
 
-fn hourly(more: &str) -> String {
+pub(super) fn hourly(more: &str) -> String {
     format!("  - {{ name: a, pipeline: P, schedule: {{ every: 1h }}, {more} }}")
 }
 
 /// Between two nominal times, so that the schedule itself starts nothing.
-fn quiet(more: &str) -> Bench {
+pub(super) fn quiet(more: &str) -> Bench {
     Bench::new("2026-11-24T12:00:30Z", &hourly(more))
 }
 
 impl Bench {
-    fn backfill(&mut self, wanted: Wanted) -> Answer {
+    pub(super) fn backfill(&mut self, wanted: Wanted) -> Answer {
         self.backfill_but(wanted, &[])
     }
 
     /// The ledger says that these hours need no start.
-    fn backfill_but(&mut self, wanted: Wanted, taken: &[u32]) -> Answer {
+    pub(super) fn backfill_but(&mut self, wanted: Wanted, taken: &[u32]) -> Answer {
         let taken = taken.iter().map(|hour| times(*hour, 23).from).collect();
         self.request(Asks::Backfill(wanted), taken)
     }
 
-    fn request(&mut self, asks: Asks, taken: Vec<Nominal>) -> Answer {
+    pub(super) fn request(&mut self, asks: Asks, taken: Vec<Nominal>) -> Answer {
         let request = Request { taken, ..Request::new(self.records.len().to_string(), asks) };
         self.tell(Input::Asked(vec![request]));
         let answers = self.records.iter().rev().find_map(|record| match record {
@@ -42,7 +42,7 @@ impl Bench {
     }
 
     /// All that was sent so far was accepted.
-    fn accept_all(&mut self) {
+    pub(super) fn accept_all(&mut self) {
         for intent in self.sent.clone() {
             let now = self.clock.now();
             let run_id = RunId::from(intent.firing_id);
@@ -53,7 +53,7 @@ impl Bench {
     }
 
     /// All that was sent so far was accepted, and has ended like this.
-    fn all_end_as(&mut self, status: &str) {
+    pub(super) fn all_end_as(&mut self, status: &str) {
         self.accept_all();
         let runs: Vec<FoundRun> =
             self.sent.iter().map(|intent| shown(RunId::from(intent.firing_id), status)).collect();
@@ -61,7 +61,7 @@ impl Bench {
     }
 
     /// The backfill as the ledger knows it.
-    fn kept(&self) -> Backfill {
+    pub(super) fn kept(&self) -> Backfill {
         let kept = self.records.iter().rev().find_map(|record| match record {
             Record::Backfill(backfill) => Some((**backfill).clone()),
             _ => None,
@@ -69,7 +69,7 @@ impl Bench {
         kept.unwrap()
     }
 
-    fn ended(&self) -> Option<Option<Reason>> {
+    pub(super) fn ended(&self) -> Option<Option<Reason>> {
         let kept = self.kept();
         kept.ended_at.map(|_| kept.reason)
     }

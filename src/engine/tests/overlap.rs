@@ -36,7 +36,7 @@ impl Bench {
         }
     }
 
-    fn skipped(&self, reason: &str) -> Vec<String> {
+    pub(super) fn skipped(&self, reason: &str) -> Vec<String> {
         let skipped = self.events(Name::FiringSkipped);
         let of = skipped.iter().filter(|event| event.fields.reason.as_deref() == Some(reason));
         of.map(|event| event.fields.first.as_ref().unwrap()[11..16].to_owned()).collect()

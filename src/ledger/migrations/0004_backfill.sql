@@ -1,7 +1,9 @@
 -- Which backfill a firing is a part of.
 ALTER TABLE firing ADD COLUMN backfill TEXT;
 
-CREATE INDEX firing_backfill ON firing (backfill) WHERE backfill IS NOT NULL;
+CREATE INDEX firing_backfill ON firing (backfill, state, following, nominal) WHERE backfill IS NOT NULL;
+-- Those that the guard has no index of.
+CREATE INDEX firing_asked ON firing (entry, nominal) WHERE kind <> 'scheduled';
 
 -- Nominal times of the past that a person wants started, and how far that has come.
 CREATE TABLE backfill (

@@ -11,14 +11,6 @@ use crate::schedule::Fingerprint;
 
 type Read<T> = std::result::Result<T, LedgerError>;
 
-/// A firing that keeps a backfill from starting its nominal time: one that is not over, or that has started a run,
-/// unless those are wanted again. Binds whether they are.
-macro_rules! stands_in_the_way {
-    () => {
-        "(state IN ('planned', 'waiting', 'unknown', 'held') OR (state = 'accepted' AND ? = 0))"
-    };
-}
-
 /// Backfills with the number of their nominal times that are not over.
 macro_rules! with_progress {
     () => {
@@ -63,11 +55,14 @@ impl Writer<'_> {
                 .bind(&**backfill)
                 .fetch_optional(&mut *self.connection)
                 .await?;
-            let taken: Option<i64> = sqlx::query_scalar(concat!(
-                "SELECT 1 FROM firing WHERE entry = ? AND nominal = ? AND firing_id <> ? AND ",
-                stands_in_the_way!(),
-                " LIMIT 1"
-            ))
+            // One that is not over, or whose run is not; or that has had a run, unless that is wanted again. In two
+            // parts, since each has an index.
+            let taken: Option<i64> = sqlx::query_scalar(
+                "WITH others AS (SELECT * FROM firing WHERE kind = 'scheduled' AND entry = ?1 AND nominal = ?2 \
+                 UNION ALL SELECT * FROM firing WHERE kind <> 'scheduled' AND entry = ?1 AND nominal = ?2) \
+                 SELECT 1 FROM others WHERE firing_id <> ?3 AND (state IN ('planned', 'waiting', 'unknown', 'held') \
+                 OR (state = 'accepted' AND (?4 = 0 OR following = 1))) LIMIT 1",
+            )
             .bind(intent.entry.as_str())
             .bind(intent.nominal.as_second())
             .bind(intent.firing_id.to_string())
@@ -95,8 +90,8 @@ impl SqliteLedger {
         Ok(backfills)
     }
 
-    /// The nominal times of an entry from one to another that a backfill need not start, in order: a firing of them is
-    /// not over, or has started a run, unless those are wanted `again`.
+    /// The nominal times of an entry from one to another that have had a run, in order; none where those are wanted
+    /// `again`. What is not over yet is refused when its turn comes.
     ///
     /// # Errors
     /// [`LedgerError::Database`], [`LedgerError::Unreadable`].
@@ -106,15 +101,41 @@ impl SqliteLedger {
         (first, last): (Nominal, Nominal),
         again: bool,
     ) -> Read<Vec<Nominal>> {
-        let rows = sqlx::query(concat!(
-            "SELECT DISTINCT nominal FROM firing WHERE entry = ? AND nominal BETWEEN ? AND ? AND ",
-            stands_in_the_way!(),
-            " ORDER BY nominal"
-        ))
+        if again {
+            return Ok(Vec::new());
+        }
+        let rows = sqlx::query(
+            "SELECT nominal FROM firing WHERE kind = 'scheduled' AND entry = ?1 AND nominal BETWEEN ?2 AND ?3 \
+             AND state = 'accepted' UNION \
+             SELECT nominal FROM firing WHERE kind <> 'scheduled' AND entry = ?1 AND nominal BETWEEN ?2 AND ?3 \
+             AND state = 'accepted' ORDER BY nominal",
+        )
         .bind(entry.as_str())
         .bind(first.as_second())
         .bind(last.as_second())
-        .bind(i64::from(again))
+        .fetch_all(&mut self.connection)
+        .await
+        .map_err(|source| self.failed(source))?;
+        rows.iter().map(|row| nominal(row, "nominal")).collect()
+    }
+
+    /// The nominal times of an entry from one to another of which a firing or a run is not over.
+    ///
+    /// # Errors
+    /// [`LedgerError::Database`], [`LedgerError::Unreadable`].
+    pub async fn under_way(
+        &mut self,
+        entry: &EntryName,
+        (first, last): (Nominal, Nominal),
+    ) -> Read<Vec<Nominal>> {
+        let rows = sqlx::query(
+            "SELECT nominal FROM firing WHERE state IN ('planned', 'waiting', 'unknown', 'held') \
+             AND entry = ?1 AND nominal BETWEEN ?2 AND ?3 UNION \
+             SELECT nominal FROM firing WHERE following = 1 AND entry = ?1 AND nominal BETWEEN ?2 AND ?3",
+        )
+        .bind(entry.as_str())
+        .bind(first.as_second())
+        .bind(last.as_second())
         .fetch_all(&mut self.connection)
         .await
         .map_err(|source| self.failed(source))?;
