@@ -120,6 +120,7 @@ impl Engine {
         self.reloading = Some(self.next_batch);
         // What the old plan was about to commit is behind this batch's back: it was taken back above.
         self.planning = None;
+        self.refill = true;
         self.plan_ahead(now);
     }
 

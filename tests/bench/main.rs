@@ -1,7 +1,7 @@
 //! How late a burst is, and what many entries cost. It measures the released program as a process of its
 //! own against the stand-in for Azure on loopback, with its ledger on, and prints a table; it judges
-//! nothing. `cargo bench --bench burst`, or `cargo bench --bench burst -- 1000` for one size, or `-- ledger` for
-//! what the ledger costs a burst, or `-- follow` for what following 10,000 runs costs.
+//! nothing. `cargo bench --bench burst`, or `cargo bench --bench burst -- 1000` for one size, `-- unfollowed` to leave
+//! the runs alone, `-- ledger` for what the ledger costs a burst, or `-- follow` for what following 10,000 runs costs.
 #![expect(
     clippy::disallowed_methods,
     clippy::unwrap_used,
@@ -106,9 +106,11 @@ fn stop(mut daemon: Child) {
 fn run(burst: &Burst) {
     let sim = Sim::start().unwrap();
     let folder = tempfile::tempdir().unwrap();
+    let follows = !std::env::args().any(|argument| argument == "unfollowed");
     let path = schedule(folder.path(), &sim.url(), burst.entries, |entry| {
         format!(
-            "pipeline: Pipeline {}, schedule: {{ every: {}s }}, parameters: {{ at: '{{{{ scheduled_time }}}}' }}",
+            "pipeline: Pipeline {}, schedule: {{ every: {}s }}, parameters: {{ at: '{{{{ scheduled_time }}}}' }}, \
+             follow: {follows}",
             entry % burst.pipelines,
             burst.every
         )

@@ -460,7 +460,8 @@ impl World {
             return true;
         };
         let asked = self.books.memory.wishes.values().any(|wish| wish.answer.is_none());
-        let settled = self.host.is_settled() && self.scribe.is_idle() && !asked;
+        let fills = !self.books.memory.open_backfills().is_empty();
+        let settled = self.host.is_settled() && self.scribe.is_idle() && !asked && !fills;
         if self.host.is_down() && self.host_stopped_for_good {
             self.over();
             return false;
