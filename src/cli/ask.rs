@@ -58,16 +58,16 @@ pub(super) fn carry_out(outside: &Outside, loaded: Result<Loaded, Rejection>, wi
     let path = outside.ledger(&loaded);
     super::blocking(async {
         match Lock::take(&path) {
-            Ok(_) if wish.no_wait => {
-                complain(
-                    "no daemon runs that could take the request up; without --no-wait it is carried out here",
-                );
-                Exit::Unavailable
-            }
             Ok(_) if matches!(wish.done, Done::Backfill) => {
                 complain(
                     "a backfill is the daemon's work, and none runs; start it, and then the backfill \
                      (systemctl start adf-cron)",
+                );
+                Exit::Unavailable
+            }
+            Ok(_) if wish.no_wait => {
+                complain(
+                    "no daemon runs that could take the request up; without --no-wait it is carried out here",
                 );
                 Exit::Unavailable
             }

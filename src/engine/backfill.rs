@@ -18,8 +18,7 @@ use crate::ledger::{Backfill, Body, Intent, Reason, Record, Wanted};
 pub const MOST: usize = 100_000;
 /// Nominal times that need no start of which so many are gone through in one step.
 const STEPS: usize = 10_000;
-/// So many firings in a row that the service refuses, or that cannot be rendered, end a backfill: the others would end
-/// alike.
+/// So many firings in a row that end without a run end a backfill: the others would end alike.
 const MOST_REFUSED: u32 = 3;
 /// How long a firing that is held, or a run of which nothing can be read, counts as running.
 const UNKNOWN: Duration = Duration::from_secs(3_600);
@@ -32,7 +31,7 @@ pub(super) struct Filling {
     taken: Vec<Nominal>,
     /// Its firings that were not over at the last look.
     active: BTreeSet<FiringId>,
-    /// How many in a row were refused.
+    /// How many in a row have ended without a run.
     refused: u32,
 }
 
@@ -254,8 +253,7 @@ impl Engine {
     /// A firing of a backfill was accepted, or ended without a run.
     pub(super) fn note_in_backfill(&mut self, intent: &Intent, ended: Option<Reason>) {
         if let Some(filling) = intent.backfill.as_ref().and_then(|id| self.backfills.get_mut(id)) {
-            let refused = matches!(ended, Some(Reason::Refused | Reason::Template));
-            filling.refused = if refused { filling.refused + 1 } else { 0 };
+            filling.refused = if ended.is_some() { filling.refused + 1 } else { 0 };
         }
     }
 
@@ -272,9 +270,9 @@ impl Engine {
     pub(super) fn keep_backfill_back(&mut self, entry: &EntryName, now: Now) {
         let of_entry = self.backfills.values().filter(|filling| filling.backfill.entry == *entry);
         let planned = of_entry.flat_map(|filling| &filling.active).filter_map(|firing| self.live.get(firing));
-        let unsent: Vec<Arc<Intent>> =
-            planned.filter(|live| is_unsent(live)).map(|live| Arc::clone(&live.intent)).collect();
-        for intent in unsent {
+        // One that is armed comes to the gate at its time.
+        let unsent = planned.filter(|live| is_unsent(live) && !matches!(live.phase, Phase::Armed(_)));
+        for intent in unsent.map(|live| Arc::clone(&live.intent)).collect::<Vec<_>>() {
             self.enqueue(&intent, Reason::Paused, now);
         }
     }
@@ -282,8 +280,42 @@ impl Engine {
     /// How many of those that are running in a lane belong to backfills.
     pub(super) fn backfills_in(&self, key: &Key) -> usize {
         let runs = self.runs.all_in(key).filter(|run| run.intent.backfill.is_some()).count();
-        let busy = self.busy.of(key).filter_map(|firing| self.live.get(&firing));
-        runs + busy.filter(|live| live.intent.backfill.is_some()).count()
+        runs + self.busy.intents_in(key).filter(|intent| intent.backfill.is_some()).count()
+    }
+
+    /// What a backfill has not sent waits again: something else of the lane goes first.
+    pub(super) fn call_back(&mut self, key: &Key, now: Now) {
+        let waits = self.busy.intents_in(key).filter(|intent| intent.backfill.is_some()).cloned();
+        for intent in waits.collect::<Vec<_>>() {
+            if self
+                .live
+                .get(&intent.firing_id)
+                .is_some_and(|live| live.phase == Phase::Ready && is_unsent(live))
+            {
+                self.enqueue(&intent, Reason::Overlap, now);
+            }
+        }
+    }
+
+    /// A firing of a backfill, or one that recovers a run of it, of which nothing was started is over.
+    pub(super) fn end_unsent(&mut self, intent: &Arc<Intent>, why: Reason, now: Now) {
+        let tried = self.live.get(&intent.firing_id).is_some_and(|live| live.attempts > 0);
+        if tried {
+            return self.reject(intent.firing_id, why, None, now, None);
+        }
+        if intent.kind == Kind::Recovery {
+            return self.skip_recovery(intent, why, now);
+        }
+        self.skip_planned(&[Arc::clone(intent)], why, now.wall);
+    }
+
+    /// The clock was set back to here: what a backfill has not sent of what is to come again is the schedule's.
+    pub(super) fn give_back_after(&mut self, to: Nominal, now: Now) {
+        let is_to_come = |live: &&Live| live.intent.kind == Kind::Backfill && live.intent.nominal > to;
+        let unsent = self.live.values().filter(is_to_come).filter(|live| is_unsent(live));
+        for intent in unsent.map(|live| Arc::clone(&live.intent)).collect::<Vec<_>>() {
+            self.end_unsent(&intent, Reason::Superseded, now);
+        }
     }
 
     /// How many runs of a lane that the schedule has started are to be recovered: a backfill must not take their room.
@@ -316,7 +348,9 @@ impl Engine {
             let why = if why == Reason::Refused { Reason::Stopped } else { why };
             let unsent = active.iter().filter_map(|firing| self.live.get(firing)).filter(|it| is_unsent(it));
             let unsent: Vec<Arc<Intent>> = unsent.map(|live| Arc::clone(&live.intent)).collect();
-            self.skip_planned(&unsent, why, now.wall);
+            for intent in unsent {
+                self.end_unsent(&intent, why, now);
+            }
         }
         backfill.ended_at = Some(now.wall);
         backfill.reason = reason;
@@ -325,11 +359,14 @@ impl Engine {
     }
 }
 
-/// Whether a firing waits, and nothing of it can have been sent. One whose intent is on its way to the ledger is left
+/// Whether a firing waits, and nothing of it can have been started. One whose intent is on its way to the ledger is left
 /// out at the gate.
 fn is_unsent(live: &Live) -> bool {
-    let waits = matches!(live.phase, Phase::Armed(_) | Phase::AtGate | Phase::Queued | Phase::Ready);
-    waits && live.attempts == 0 && live.doubt.is_none() && !live.asked
+    let waits = matches!(
+        live.phase,
+        Phase::Armed(_) | Phase::AtGate | Phase::Queued | Phase::Ready | Phase::Backoff(_)
+    );
+    waits && live.doubt.is_none() && live.unknown_since.is_none() && !live.asked
 }
 
 /// How the firings of a backfill are carried out: as their entry says, but they wait for room where others may be

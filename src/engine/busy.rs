@@ -58,6 +58,11 @@ impl Busy {
         self.by_lane.count(key) - usize::from(self.by_lane.holds(key, firing))
     }
 
+    /// Those of a lane, as their intents.
+    pub(super) fn intents_in(&self, key: &Key) -> impl Iterator<Item = &Arc<Intent>> {
+        self.by_lane.of(key).filter_map(|firing| Some(&self.firings.get(&firing)?.0))
+    }
+
     /// Those of a lane.
     pub(super) fn of(&self, key: &Key) -> impl Iterator<Item = FiringId> {
         self.by_lane.of(key)

@@ -47,7 +47,7 @@ impl Engine {
             return self.open_gate(firing, now);
         }
         if let Some(reason) = self.is_unwanted(&intent) {
-            return self.skip_planned(&[intent], reason, now.wall);
+            return self.end_unsent(&intent, reason, now);
         }
         if self.is_kept_back(&intent) {
             return self.enqueue(&intent, Reason::Paused, now);
@@ -238,6 +238,7 @@ impl Engine {
                 .is_some_and(|limit| active.saturating_sub(self.backfills_in(&key)) < limit)
         {
             // Only a backfill is in its way: that is no reason to leave it out, nor to cancel anything.
+            self.call_back(&key, now);
             self.enqueue(intent, Reason::Overlap, now);
             return self.release(&key, now);
         }
@@ -299,7 +300,8 @@ impl Engine {
 
     /// Starts what is queued, as far as there is room.
     pub(super) fn release(&mut self, key: &Key, now: Now) {
-        if self.stopping {
+        // By a clock that is not believed nothing starts, and nothing is left out.
+        if self.stopping || self.clocks.held_until().is_some() {
             return;
         }
         while let Some(intent) = self.lanes.get(key).and_then(|lane| self.first_of(lane)) {
@@ -391,7 +393,10 @@ impl Engine {
         }
         // One that took its time shows how it was.
         let in_time = unanswered.is_none() && self.lanes.get(key).is_some_and(|lane| lane.is_fresh(now.boot));
-        if in_time || matches!(key, Key::Entry(_)) {
+        let has_waited = |intent: &Intent| Self::later(intent.due, intent.policy.late_after) <= now.wall;
+        let first = self.lanes.get(key).and_then(|lane| self.first_of(lane));
+        // By what was known last, if nothing more is to be had in time.
+        if in_time || matches!(key, Key::Entry(_)) || first.is_some_and(|first| has_waited(&first)) {
             self.release(key, now);
         }
         if self.clocks.held_until().is_some() {
@@ -403,9 +408,8 @@ impl Engine {
         for firing in at_gate {
             let Some(live) = self.live.get(&firing) else { continue };
             let intent = Arc::clone(&live.intent);
-            // By what was known last, if nothing more is to be had in time.
-            let waits_until = Self::later(intent.due, intent.policy.late_after);
-            if in_time || waits_until <= now.wall {
+            // What one of them led to may have moved the others.
+            if live.phase == Phase::AtGate && (in_time || has_waited(&intent)) {
                 self.decide_about(&intent, now);
             }
         }
@@ -438,7 +442,7 @@ impl Engine {
             let stale = lane.read_at.is_none_or(|at| now.boot.saturating_sub(at) >= LOOK_AGAIN);
             let is_pipeline = matches!(key, Key::Pipeline(_));
             let changes = is_pipeline || lane.unread_since.is_some();
-            if !lane.at_gate.is_empty() || (changes && stale && !lane.queue.is_empty()) {
+            if !lane.at_gate.is_empty() || (changes && stale && self.first_of(lane).is_some()) {
                 self.look_at_lane(&key, now);
             }
             if !is_pipeline {

@@ -136,7 +136,9 @@ impl Live {
 
     /// It may start at `now`, and its deadline counts from here if it is late.
     pub(super) fn open_gate(&mut self, now: Timestamp) {
-        self.started = Some(self.intent.due.max(now));
+        if self.counted == 0 || self.started.is_none() {
+            self.started = Some(self.intent.due.max(now));
+        }
     }
 
     pub(super) fn deadline(&self) -> Timestamp {

@@ -112,6 +112,7 @@ impl Engine {
 
     fn adopt(&mut self, firing: FiringId, run: RunId, status: &str, now: Now) {
         let Some(live) = self.take_out(firing) else { return };
+        self.note_in_backfill(&live.intent, None);
         self.learn(&live.intent, run);
         self.claim(run, firing, Some(self.next_batch));
         let mut progress = live.progress(State::Accepted, None, now.wall, None);

@@ -7,10 +7,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::live::Phase;
-use super::{Action, Attempted, Engine, Timer, announce, milliseconds};
+use super::{Action, Attempted, Engine, Live, Timer, announce, milliseconds};
 use crate::azure::outcome::{Outcome, Refusal};
 use crate::clock::Now;
-use crate::ids::{FiringId, RunId, SubscriptionId};
+use crate::ids::{FiringId, Kind, RunId, SubscriptionId};
 use crate::ledger::{Attempt, Body, Intent, Reason, Record, Skips, State};
 
 /// Between two tries when there is no token; a token that comes earlier ends the wait.
@@ -181,7 +181,19 @@ impl Engine {
         live.phase = Phase::Backoff(until);
         let progress = live.progress(State::Waiting, Some(Reason::Throttled), now.wall, Some(attempt));
         self.records.push(Record::Progress(progress));
-        self.make_ready(firing);
+        self.wait_for_its_turn(firing, now);
+    }
+
+    /// Nothing was started, and the next attempt is made as soon as that can be; a backfill lets go first what has come
+    /// meanwhile.
+    fn wait_for_its_turn(&mut self, firing: FiringId, now: Now) {
+        let backfill =
+            |live: &Live| live.intent.kind == Kind::Backfill && live.unknown_since.is_none() && !live.asked;
+        if self.live.get(&firing).is_some_and(backfill) {
+            self.pass_gate(firing, now);
+        } else {
+            self.make_ready(firing);
+        }
     }
 
     /// Pauses a bucket; returns whether that is news, and until when it is paused.
@@ -243,7 +255,7 @@ impl Engine {
         let until = Self::later(now.wall, NO_TOKEN_WAIT);
         self.no_token_until = Some(until);
         self.set_timer(until, Timer::Token);
-        self.make_ready(firing);
+        self.wait_for_its_turn(firing, now);
     }
 
     /// The process ends while the call is under way, or while it is not known whose run it named.

@@ -147,7 +147,10 @@ impl Engine {
             |open: &Known| snapshot.clean_stop || (!set_back && goes_on_at(open) > lock_taken.wall);
         // What may be running counts before the first of them is judged.
         engine.count_what_may_run(open.iter().filter(|open| may_run(open, nothing_left(open))), now);
-        for open in &open {
+        // What is scheduled comes before a backfill, which must see it wait.
+        let (fills, others): (Vec<&Known>, Vec<&Known>) =
+            open.iter().partition(|open| open.intent.backfill.is_some());
+        for open in others.into_iter().chain(fills) {
             engine.take_back_up(open, nothing_left(open), lock_taken, now);
         }
         engine.reloading = Some(engine.next_batch);

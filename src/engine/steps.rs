@@ -182,6 +182,7 @@ impl Engine {
             return;
         }
         let to = Nominal::at_or_before(now.wall);
+        self.give_back_after(to, now);
         let again: Vec<_> = self
             .live
             .values()

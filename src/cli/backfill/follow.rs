@@ -63,7 +63,10 @@ impl Bar {
 
     /// Looks once; returns whether it is over.
     async fn look(&mut self, ledger: &mut SqliteLedger, id: &str) -> Result<bool, LedgerError> {
-        let Some(progress) = ledger.backfill(id).await? else { return Ok(false) };
+        let Some(progress) = ledger.backfill(id).await? else {
+            // One that was there, and is not any more, was over so long ago that the ledger has forgotten it.
+            return Ok(self.drawn);
+        };
         self.draw(&progress);
         if progress.backfill.ended_at.is_some() {
             self.bar.finish_and_clear();

@@ -249,3 +249,185 @@ fn without_a_daemon_a_backfill_can_only_be_ended() {
     });
     assert!(ended, "{actions:?}");
 }
+
+/// A service that answers each look and each pass seven seconds after it began.
+#[derive(Default)]
+struct Slow {
+    seen: usize,
+    waiting: VecDeque<(Timestamp, Pass)>,
+}
+
+impl Slow {
+    fn goes_on(&mut self, bench: &mut Bench, seconds: u64, runs: &[FoundRun]) {
+        for _ in 0..seconds {
+            bench.pass(1);
+            let now = bench.clock.now().wall;
+            let began = bench.passes[self.seen..].iter().map(|pass| (now, pass.clone()));
+            self.waiting.extend(began);
+            self.seen = bench.passes.len();
+            let late = |(began, _): &mut (Timestamp, Pass)| now.duration_since(*began).as_secs() >= 7;
+            while let Some((_, pass)) = self.waiting.pop_front_if(late) {
+                let passed = Passed { runs: runs.to_vec(), calls: 1, ..Passed::default() };
+                bench.tell(Input::Passed(Box::new(pass), Box::new(passed)));
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_queued_for_a_pipeline_starts_also_where_looks_are_slow() {
+    let entry = "  - { name: a, pipeline: P, schedule: { every: 1h, end: '2026-11-24T13:30:00Z' }, \
+                 overlap: queue_one, overlap_scope: pipeline, late_after: 1m }";
+    let (mut bench, mut slow) = (Bench::new("2026-11-24T11:59:59Z", entry), Slow::default());
+    slow.goes_on(&mut bench, 80, &[]);
+    assert_eq!(bench.sent(), ["12:00:00"], "after late_after by what was known last");
+    bench.accept();
+    let goes_on = bench.run(0, "InProgress");
+    slow.goes_on(&mut bench, 3_900, &[goes_on]);
+    assert_eq!(bench.sent(), ["12:00:00"]);
+    let over = bench.run(0, "Succeeded");
+    slow.goes_on(&mut bench, 120, &[over]);
+    assert_eq!(bench.sent(), ["12:00:00", "13:00:00"]);
+}
+
+#[test]
+fn what_is_queued_for_a_pipeline_starts_after_an_hour_without_an_answer() {
+    let entry = "  - { name: a, pipeline: P, schedule: { every: 1h, end: '2026-11-24T13:30:00Z' }, \
+                 overlap: queue_one, overlap_scope: pipeline }";
+    let mut bench = Bench::new("2026-11-24T11:59:59Z", entry);
+    let no = crate::azure::look::Unanswered { refusal: Refusal::default(), retry_after: None };
+    let mut seen = 0;
+    for second in 0..9_000 {
+        bench.pass(1);
+        let new: Vec<Pass> = bench.passes[seen..].to_vec();
+        for pass in new {
+            let refused = second > 10 && pass.active_of.is_some();
+            let unlisted = refused.then(|| no.clone());
+            let over = (second > 5_000).then(|| bench.run(0, "Succeeded"));
+            let passed = Passed { runs: over.into_iter().collect(), unlisted, calls: 1, ..Passed::default() };
+            bench.tell(Input::Passed(Box::new(pass), Box::new(passed)));
+        }
+        seen = bench.passes.len();
+        if second == 10 {
+            bench.accept();
+        }
+    }
+    assert_eq!(bench.sent(), ["12:00:00", "13:00:00"]);
+}
+
+#[test]
+fn what_was_tried_in_vain_is_not_tried_again_once_the_backfill_is_ended_or_the_entry_paused() {
+    for throttled in [true, false] {
+        for stop in [true, false] {
+            let mut bench = quiet("jitter: 0s");
+            bench.backfill(times(3, 6));
+            let retry_after = Some(Duration::from_secs(600));
+            bench.answer(Outcome::RetryLater { refusal: Refusal::default(), retry_after, throttled });
+            if stop {
+                bench.request(Asks::StopBackfill { entry: a() }, Vec::new());
+            } else {
+                bench.pauses();
+            }
+            bench.pass(1_200);
+            assert_eq!(bench.sent.len(), 1, "{throttled} {stop}");
+            if stop {
+                let rejected = bench.events(Name::FiringRejected)[0];
+                assert_eq!(rejected.fields.reason.as_deref(), Some("stopped"));
+            } else {
+                bench.resumes();
+                bench.pass(10);
+                assert_eq!(bench.sent(), ["03:00:00", "03:00:00"]);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_to_come_again_after_the_clock_was_set_back_is_left_to_the_schedule() {
+    let mut bench = quiet("jitter: 0s");
+    let wanted =
+        Wanted { from: at("2026-11-24T11:00:00Z"), until: at("2026-11-24T12:00:00Z"), ..times(3, 6) };
+    bench.backfill(wanted);
+    bench.no_token();
+    bench.set_clock(SignedDuration::from_hours(-6));
+    bench.pass(120);
+    assert_eq!((bench.sent.len(), bench.skipped("superseded").len()), (1, 1));
+}
+
+#[test]
+fn a_pause_does_not_make_a_recovery_come_early() {
+    let mut bench = quiet("recovery: { max: 1, delay: 30m }");
+    bench.backfill(times(3, 5));
+    bench.all_end_as("Failed");
+    bench.pauses();
+    bench.resumes();
+    bench.pass(60);
+    assert_eq!(bench.sent.len(), 1);
+    bench.pass(1_800);
+    assert_eq!(bench.sent[1].kind, Kind::Recovery);
+}
+
+#[test]
+fn a_held_firing_of_a_backfill_keeps_what_is_scheduled_waiting_and_no_more() {
+    let mut bench = quiet("on_unknown: hold, overlap: skip");
+    bench.backfill(times(3, 6));
+    bench.answer(Outcome::Unknown(Refusal::default()));
+    bench.pass_with(1, &[]);
+    bench.look_finds_nothing();
+    bench.pass_with(125, &[]);
+    bench.look_finds_nothing();
+    bench.pass_with(3_700, &[]);
+    assert_eq!(
+        (bench.sent(), bench.skipped("overlap").len()),
+        (vec!["03:00:00".to_owned(), "13:00:00".to_owned()], 0)
+    );
+}
+
+#[test]
+fn a_firing_of_a_backfill_that_waits_for_a_token_lets_what_is_scheduled_go_first() {
+    let mut bench = quiet("overlap: queue_all");
+    bench.backfill(times(3, 6));
+    for _ in 0..370 {
+        if bench.sent.last().unwrap().kind == Kind::Scheduled {
+            break;
+        }
+        bench.no_token();
+        bench.pass(10);
+    }
+    assert_eq!(bench.sent.last().unwrap().nominal, at("2026-11-24T13:00:00Z"));
+}
+
+#[test]
+fn after_a_restart_too_what_is_scheduled_goes_before_a_backfill() {
+    let mut bench = quiet("overlap: queue_one");
+    bench.backfill(times(3, 6));
+    let fills = Arc::clone(&bench.sent[0]);
+    let backfills = vec![(bench.kept(), Vec::new())];
+    let mut bench = Bench::new("2026-11-24T12:59:59Z", &hourly("overlap: queue_one"));
+    bench.pass(1);
+    let scheduled = Arc::clone(&bench.sent[0]);
+    let waits = |intent: &Arc<Intent>| Known {
+        state: State::Waiting,
+        reason: Some(Reason::Overlap),
+        ..outage::planned(intent)
+    };
+    let open = vec![waits(&fills), waits(&scheduled)];
+    let snapshot = Snapshot { backfills, open, clean_stop: true, ..Snapshot::default() };
+    let mut bench = Bench::after("2026-11-24T13:05:00Z", &hourly("overlap: queue_one"), snapshot);
+    bench.pass(2);
+    assert_eq!(bench.sent(), ["13:00:00"]);
+}
+
+#[test]
+fn by_a_clock_that_is_not_believed_no_recovery_that_waits_is_left_out() {
+    let more = "overlap: queue_one, recovery: { max: 1, delay: 1m }";
+    let mut bench = Bench::new("2026-11-24T11:59:59Z", &hourly(more));
+    bench.pass(1);
+    bench.accept();
+    bench.backfill(times(3, 6));
+    let failed = bench.run(0, "Failed");
+    bench.goes_on(30, &[failed]);
+    bench.set_clock(SignedDuration::from_hours(24));
+    bench.pass_with(30, &[]);
+    assert!(bench.skipped("missed").is_empty());
+}
