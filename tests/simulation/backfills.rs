@@ -11,6 +11,7 @@ use adf_cron::ledger::{Asks, Backfill, Intent, State, Wanted};
 
 use crate::checker::{Checker, is_own};
 use crate::memory::{MemoryLedger, Row, kept};
+use crate::sabotage::Sabotage;
 use crate::service::Service;
 use crate::world::World;
 
@@ -91,7 +92,8 @@ impl World {
             from: Nominal::at_or_before(from),
             until: Nominal::at_or_before(from + lasts),
             max_active: *self.dice.pick(&[None, None, Some(1), Some(3), Some(20)]),
-            again: self.dice.one_in(4),
+            // Begun anew it shows soonest where nothing guards what has had a run.
+            again: self.dice.one_in(4) || self.setup.sabotage == Some(Sabotage::FillsAnew),
         })
     }
 

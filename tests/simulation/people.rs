@@ -7,6 +7,7 @@ use adf_cron::ids::{EntryName, FiringId, Nominal, RunId};
 use adf_cron::ledger::{Asks, Request, Settlement, State};
 
 use crate::memory::Row;
+use crate::sabotage::Sabotage;
 use crate::service::{Ids, fresh, ids_of};
 use crate::world::World;
 
@@ -17,6 +18,7 @@ impl World {
     /// Somebody asks for something.
     pub(crate) fn person(&mut self) {
         let asks = match self.dice.below(18) {
+            _ if self.setup.sabotage == Some(Sabotage::FillsAnew) => self.fills_in(),
             10..=16 => self.fills_in(),
             17 => self.ends_a_backfill(),
             0..=2 => self.fires(),
