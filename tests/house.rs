@@ -24,7 +24,7 @@ const FLOORS: [&[&str]; 11] = [
 const DOORS: [(&str, &str); 15] = [
     ("tokio_cron_scheduler", "heartbeat.rs"),
     ("reqwest", "azure/http.rs"),
-    ("serde_yaml", "config/raw.rs"),
+    ("serde_yaml", "config/yaml.rs"),
     ("saphyr_parser", "config/position.rs"),
     ("signal_hook", "signals.rs"),
     ("signal_hook_tokio", "signals.rs"),

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::backfill;
-use super::{Format, Outside, complain, print, print_json};
+use super::{Format, Outside, complain, print, print_json, unknown_entry};
 use crate::daemon::schedule_file::{Loaded, Rejection};
 use crate::daemon::{self, Exit, OnceEnd};
 use crate::event::{Event, Level, chain};
-use crate::ids::FiringId;
+use crate::ids::{EntryName, FiringId};
 use crate::ledger::{
     Answer, Asks, HistoryRow, Ledger as _, LedgerError, Lock, LockError, Reason, Request, SqliteLedger, State,
 };
@@ -51,6 +51,27 @@ impl Wish {
             done: Done::Says(String::new()),
         }
     }
+}
+
+/// Asks something about an entry by its name, and says that it is done.
+pub(super) fn about_entry(
+    outside: &Outside,
+    name: &str,
+    (done, no_wait): (String, bool),
+    asks: impl FnOnce(EntryName) -> Asks,
+) -> Exit {
+    let loaded: Result<Loaded, Rejection> = outside.read();
+    let known = loaded.as_ref().map(|loaded| loaded.settings.entries.as_slice()).unwrap_or_default();
+    let Ok(entry) = EntryName::new(name) else {
+        return unknown_entry(name, known.iter().map(|entry| entry.name.as_str()));
+    };
+    let asks = asks(entry);
+    // An entry that is gone from the file may still be paused, and may still be resumed.
+    let must_exist = matches!(asks, Asks::Pause { .. }) && loaded.is_ok();
+    if must_exist && !known.iter().any(|entry| entry.name.as_str() == name) {
+        return unknown_entry(name, known.iter().map(|entry| entry.name.as_str()));
+    }
+    carry_out(outside, loaded, Wish { done: Done::Says(done), no_wait, ..Wish::of([asks], Format::Text) })
 }
 
 /// Has the requests carried out, and shows what became of them. A daemon that runs needs no schedule file for that.
@@ -108,7 +129,6 @@ async fn alone(outside: &Outside, wish: Wish, loaded: Loaded, lock: Lock, path: 
         let mut requests = wish.requests.clone();
         for request in &mut requests {
             request.about = ledger.about(&request.asks).await?.map(Box::new);
-            request.taken = ledger.taken_of(&request.asks).await?;
         }
         Ok::<_, LedgerError>(daemon::Once { loaded, ledger, snapshot, requests })
     };

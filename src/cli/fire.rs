@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::{Map, Value};
 
 use super::ask::{Wish, carry_out};
-use super::{Format, Outside, When, complain, unknown_entry};
+use super::{Format, Outside, When, complain, entry_named};
 use crate::config;
 use crate::daemon::Exit;
 use crate::daemon::schedule_file::Loaded;
@@ -53,10 +53,7 @@ pub(super) fn run(outside: &Outside, arguments: &Arguments) -> Exit {
 }
 
 fn asks(outside: &Outside, arguments: &Arguments, loaded: &Loaded) -> Result<Asks, Exit> {
-    let entries = &loaded.settings.entries;
-    let Some(entry) = entries.iter().find(|entry| entry.name.as_str() == arguments.name) else {
-        return Err(unknown_entry(&arguments.name, entries.iter().map(|entry| entry.name.as_str())));
-    };
+    let entry = entry_named(loaded, &arguments.name)?;
     let usage = |message: String| {
         complain(&message);
         Exit::Usage

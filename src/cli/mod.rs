@@ -29,7 +29,7 @@ use jiff::Timestamp;
 
 use crate::azure::{Client, ClientError, Environment, Sink};
 use crate::clock::Clock;
-use crate::config::{self, Moment};
+use crate::config::{self, Entry, Moment};
 use crate::daemon::Exit;
 use crate::daemon::schedule_file::{self, Loaded, Rejection};
 use crate::event::chain;
@@ -71,7 +71,7 @@ enum Command {
     Diff(diff::Arguments),
     /// Fire an entry now.
     Fire(fire::Arguments),
-    /// Start an entry's nominal times of the past, oldest first.
+    /// Start an entry's nominal times of the past, oldest first; a running daemon carries it out.
     Backfill(backfill::Arguments),
     /// Start firings again that were rejected or are held.
     Retry(retry::Arguments),
@@ -229,6 +229,13 @@ fn complain(message: &str) {
 fn unreadable(error: &LedgerError) -> Exit {
     complain(&format!("{}; people who may read it are in the group that owns it (adf-cron)", chain(error)));
     Exit::Unavailable
+}
+
+/// The entry of this name, or what is said where there is none.
+fn entry_named<'a>(loaded: &'a Loaded, name: &str) -> Result<&'a Arc<Entry>, Exit> {
+    let entries = &loaded.settings.entries;
+    let named = entries.iter().find(|entry| entry.name.as_str() == name);
+    named.ok_or_else(|| unknown_entry(name, entries.iter().map(|entry| entry.name.as_str())))
 }
 
 /// Says that no entry has this name, with the one that is most like it.

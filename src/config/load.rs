@@ -11,7 +11,7 @@ use super::endpoint::{Endpoint, Service, TRUST_HOST, audience, studio};
 use super::entry::{self, Place};
 use super::problem::{Found, Problems};
 use super::value::duration_within;
-use super::{Azure, Credential, Daemon, SecretSource, Settings, TokenEndpoint, except, keys, raw};
+use super::{Azure, Credential, Daemon, SecretSource, Settings, TokenEndpoint, except, keys, raw, yaml};
 use crate::ids::{FactoryName, ResourceGroup, SubscriptionId};
 
 const TENANT_HINT: &str = "it is the directory (tenant) ID of the app registration";
@@ -54,7 +54,7 @@ fn read(text: &[u8], file: &str, outside: Outside<'_>, now: Option<Timestamp>) -
             return Err(Problems::locate(file, &unreadable.good, vec![found]));
         }
     };
-    let tree = match raw::parse(text) {
+    let tree = match yaml::parse(text) {
         Ok(tree) => tree,
         Err(error) => return Err(Problems::locate(file, text, vec![Found::text(error.at, error.message)])),
     };
@@ -70,7 +70,7 @@ fn read(text: &[u8], file: &str, outside: Outside<'_>, now: Option<Timestamp>) -
 #[must_use]
 pub fn ledger_hint(text: &[u8]) -> Option<PathBuf> {
     let text = readable(text).ok()?;
-    let named = match raw::parse(text) {
+    let named = match yaml::parse(text) {
         Ok(tree) => tree.get("ledger")?.as_str()?.to_owned(),
         // The text is no YAML; a plain line at its top level still says what it says.
         Err(_) => {

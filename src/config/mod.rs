@@ -13,6 +13,7 @@ mod raw;
 mod recurrence;
 mod shown;
 mod value;
+mod yaml;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -35,8 +36,9 @@ pub use endpoint::{Endpoint, TRUST_HOST};
 pub use except::{Dates, Holidays, with_holidays};
 pub use load::{ledger_hint, load, load_accepted};
 pub use problem::{Problem, Problems};
-pub use raw::{schema, value};
+pub use raw::schema;
 pub use value::{Moment, duration};
+pub use yaml::value;
 
 /// A whole schedule file.
 #[derive(Debug, Clone)]

@@ -3,9 +3,8 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::lanes::Key;
+use super::lanes::{Key, UNKNOWN};
 use super::live::{Live, Phase};
 use super::overlap::limit;
 use super::{Engine, announce};
@@ -20,8 +19,6 @@ pub const MOST: usize = 100_000;
 const STEPS: usize = 10_000;
 /// So many firings in a row that end without a run end a backfill: the others would end alike.
 const MOST_REFUSED: u32 = 3;
-/// How long a firing that is held, or a run of which nothing can be read, counts as running.
-const UNKNOWN: Duration = Duration::from_secs(3_600);
 
 /// A backfill that is not over.
 #[derive(Debug)]
@@ -40,15 +37,11 @@ impl Filling {
         Self { backfill, taken, active: BTreeSet::new(), refused: 0 }
     }
 
-    fn mark(&self) -> Nominal {
-        self.backfill.mark.unwrap_or(before(self.backfill.first))
-    }
-
     /// Goes on to the next nominal time up to `until` that is to be started, if there is one, and it has not gone far.
     fn step(&mut self, entry: &Entry, until: Nominal) -> Option<Nominal> {
         let until = until.min(self.backfill.last);
-        for nominal in entry.calendar.due_between(self.mark(), until).take(STEPS) {
-            self.backfill.mark = Some(nominal);
+        for nominal in entry.calendar.due_between(self.backfill.mark, until).take(STEPS) {
+            self.backfill.mark = nominal;
             self.backfill.passed += 1;
             if self.taken.binary_search(&nominal).is_err() {
                 return Some(nominal);
@@ -59,7 +52,7 @@ impl Filling {
 
     /// Whether all of its nominal times have been gone through.
     fn is_through(&self, entry: &Entry) -> bool {
-        entry.calendar.next_after(self.mark()).is_none_or(|next| next > self.backfill.last)
+        entry.calendar.next_after(self.backfill.mark).is_none_or(|next| next > self.backfill.last)
     }
 }
 
@@ -109,7 +102,7 @@ impl Engine {
             count,
             max_active,
             again: wanted.again,
-            mark: None,
+            mark: before(first),
             passed: 0,
             begun_at: now.wall,
             ended_at: None,
@@ -155,13 +148,11 @@ impl Engine {
             return;
         }
         self.refill = false;
-        let mut backfills = std::mem::take(&mut self.backfills);
-        for (_, mut filling) in std::mem::take(&mut backfills) {
+        for id in self.backfills.keys().cloned().collect::<Vec<_>>() {
+            let Some(mut filling) = self.backfills.remove(&id) else { continue };
             match self.fill_one(&mut filling, now) {
                 Some(reason) => self.end_backfill(filling, reason, now),
-                None => {
-                    self.backfills.insert(Arc::clone(&filling.backfill.id), filling);
-                }
+                None => drop(self.backfills.insert(id, filling)),
             }
         }
     }
@@ -229,11 +220,9 @@ impl Engine {
 
     /// Whether a firing of a backfill is not over, as far as is known.
     fn is_active(&self, firing: FiringId, now: Now) -> bool {
-        if self.live.contains_key(&firing) {
+        // One that is held counts for a while.
+        if self.live.contains_key(&firing) || self.busy.holds(firing) {
             return true;
-        }
-        if let Some((_, since)) = self.held.get(&firing) {
-            return Self::later(*since, UNKNOWN) > now.wall;
         }
         let Some(run) = self.runs.get(firing) else { return false };
         let unread = self.runs.unread_for(&run.intent.factory, now.boot);
@@ -257,7 +246,8 @@ impl Engine {
         }
     }
 
-    fn is_paused_now(&self, entry: &EntryName) -> bool {
+    /// Whether an entry is paused.
+    pub(super) fn is_paused_now(&self, entry: &EntryName) -> bool {
         self.pauses.get(entry).into_iter().flatten().any(|pause| pause.until.is_none())
     }
 
@@ -297,24 +287,12 @@ impl Engine {
         }
     }
 
-    /// A firing of a backfill, or one that recovers a run of it, of which nothing was started is over.
-    pub(super) fn end_unsent(&mut self, intent: &Arc<Intent>, why: Reason, now: Now) {
-        let tried = self.live.get(&intent.firing_id).is_some_and(|live| live.attempts > 0);
-        if tried {
-            return self.reject(intent.firing_id, why, None, now, None);
-        }
-        if intent.kind == Kind::Recovery {
-            return self.skip_recovery(intent, why, now);
-        }
-        self.skip_planned(&[Arc::clone(intent)], why, now.wall);
-    }
-
     /// The clock was set back to here: what a backfill has not sent of what is to come again is the schedule's.
     pub(super) fn give_back_after(&mut self, to: Nominal, now: Now) {
         let is_to_come = |live: &&Live| live.intent.kind == Kind::Backfill && live.intent.nominal > to;
         let unsent = self.live.values().filter(is_to_come).filter(|live| is_unsent(live));
         for intent in unsent.map(|live| Arc::clone(&live.intent)).collect::<Vec<_>>() {
-            self.end_unsent(&intent, Reason::Superseded, now);
+            self.end_unstarted(&intent, Reason::Superseded, now);
         }
     }
 
@@ -349,7 +327,7 @@ impl Engine {
             let unsent = active.iter().filter_map(|firing| self.live.get(firing)).filter(|it| is_unsent(it));
             let unsent: Vec<Arc<Intent>> = unsent.map(|live| Arc::clone(&live.intent)).collect();
             for intent in unsent {
-                self.end_unsent(&intent, why, now);
+                self.end_unstarted(&intent, why, now);
             }
         }
         backfill.ended_at = Some(now.wall);

@@ -53,6 +53,11 @@ impl Busy {
         intent
     }
 
+    /// Whether this one counts.
+    pub(super) fn holds(&self, firing: FiringId) -> bool {
+        self.firings.contains_key(&firing)
+    }
+
     /// How many of a lane count, but for this one.
     pub(super) fn beside(&self, key: &Key, firing: FiringId) -> usize {
         self.by_lane.count(key) - usize::from(self.by_lane.holds(key, firing))

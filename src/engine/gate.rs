@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::lanes::{FRESH, Key, Lane, Place};
+use super::lanes::{FRESH, Key, Lane, Place, UNKNOWN};
 use super::live::{Live, Phase};
 use super::missed::is_late;
 use super::overlap::{Verdict, decide, limit};
@@ -20,8 +20,6 @@ use crate::ledger::{Intent, Reason, Record, State};
 
 /// Between two looks at what is running in a pipeline, while firings are queued for it.
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
-/// How long what is not known counts as running.
-const UNKNOWN: Duration = Duration::from_secs(3_600);
 /// Runs of a lane that one look asks for by their ids.
 const MOST_RUNS: usize = 50;
 
@@ -47,7 +45,7 @@ impl Engine {
             return self.open_gate(firing, now);
         }
         if let Some(reason) = self.is_unwanted(&intent) {
-            return self.end_unsent(&intent, reason, now);
+            return self.end_unstarted(&intent, reason, now);
         }
         if self.is_kept_back(&intent) {
             return self.enqueue(&intent, Reason::Paused, now);
@@ -57,7 +55,7 @@ impl Engine {
         }
         if intent.kind == Kind::Recovery {
             return match self.not_recovered(&intent, now.wall) {
-                Some(reason) => self.skip_recovery(&intent, reason, now),
+                Some(reason) => self.end_unstarted(&intent, reason, now),
                 None => self.approach_if_gated(&intent, now),
             };
         }
@@ -222,7 +220,7 @@ impl Engine {
         let recovers = intent.kind == Kind::Recovery;
         if recovers && let Some(reason) = self.not_recovered(intent, now.wall) {
             // It waited for a look for too long.
-            return self.skip_recovery(intent, reason, now);
+            return self.end_unstarted(intent, reason, now);
         }
         let key = Key::of(intent);
         let active = self.crowd(&key, intent, now);
@@ -244,12 +242,9 @@ impl Engine {
         }
         match verdict {
             Verdict::Start => return self.open_gate(intent.firing_id, now),
-            Verdict::Skip(reason) if recovers => return self.skip_recovery(intent, reason, now),
-            Verdict::Skip(reason) => {
-                return self.skip_planned(&[Arc::clone(intent)], reason, now.wall);
-            }
+            Verdict::Skip(reason) => return self.end_unstarted(intent, reason, now),
             // What comes next is worth more than what failed.
-            _ if recovers && !is_backfill => return self.skip_recovery(intent, Reason::Overlap, now),
+            _ if recovers && !is_backfill => return self.end_unstarted(intent, Reason::Overlap, now),
             Verdict::Wait => {}
             Verdict::Replace => self.supersede(&key, now),
             Verdict::Cancel => {
@@ -308,7 +303,7 @@ impl Engine {
             if intent.kind == Kind::Recovery
                 && let Some(reason) = self.not_recovered(&intent, now.wall)
             {
-                self.skip_recovery(&intent, reason, now);
+                self.end_unstarted(&intent, reason, now);
                 continue;
             }
             if !self.has_room(key, &intent, now) {

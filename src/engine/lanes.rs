@@ -14,6 +14,8 @@ use crate::ids::{EntryName, FiringId, RunId};
 
 /// How old the state may be by which a firing is judged.
 pub(super) const FRESH: Duration = Duration::from_secs(5);
+/// How long what is not known counts as running.
+pub(super) const UNKNOWN: Duration = Duration::from_secs(3_600);
 
 /// Which lane.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -230,7 +230,11 @@ impl Engine {
         }
         if !doubt.sent {
             // Found after a crash, and never sent: it goes back through the gate.
-            return if live.attempts == 0 { self.pass_gate(firing, now) } else { self.make_ready(firing) };
+            return if live.attempts == 0 {
+                self.pass_gate(firing, now)
+            } else {
+                self.try_again(firing, now)
+            };
         }
         if let Some((reason, refusal)) = doubt.rejection {
             return self.reject(firing, reason, refusal.as_ref(), now, None);

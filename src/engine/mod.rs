@@ -341,13 +341,7 @@ impl Engine {
         let Some(live) = self.live.get(&firing) else { return };
         match live.phase {
             Phase::Armed(at) if at <= now.wall => self.pass_gate(firing, now),
-            // What was to be tried again may be unwanted by now, or wait for the end of a pause.
-            Phase::Backoff(at)
-                if at <= now.wall && live.intent.backfill.is_some() && live.unknown_since.is_none() =>
-            {
-                self.pass_gate(firing, now);
-            }
-            Phase::Backoff(at) if at <= now.wall => self.make_ready(firing),
+            Phase::Backoff(at) if at <= now.wall => self.try_again(firing, now),
             Phase::Settling(at) if at <= now.wall => self.look(firing, now),
             _ => {}
         }

@@ -10,7 +10,7 @@ use super::live::Phase;
 use super::{Action, Attempted, Engine, Live, Timer, announce, milliseconds};
 use crate::azure::outcome::{Outcome, Refusal};
 use crate::clock::Now;
-use crate::ids::{FiringId, Kind, RunId, SubscriptionId};
+use crate::ids::{FiringId, RunId, SubscriptionId};
 use crate::ledger::{Attempt, Body, Intent, Reason, Record, Skips, State};
 
 /// Between two tries when there is no token; a token that comes earlier ends the wait.
@@ -181,15 +181,15 @@ impl Engine {
         live.phase = Phase::Backoff(until);
         let progress = live.progress(State::Waiting, Some(Reason::Throttled), now.wall, Some(attempt));
         self.records.push(Record::Progress(progress));
-        self.wait_for_its_turn(firing, now);
+        self.try_again(firing, now);
     }
 
-    /// Nothing was started, and the next attempt is made as soon as that can be; a backfill lets go first what has come
-    /// meanwhile.
-    fn wait_for_its_turn(&mut self, firing: FiringId, now: Now) {
-        let backfill =
-            |live: &Live| live.intent.kind == Kind::Backfill && live.unknown_since.is_none() && !live.asked;
-        if self.live.get(&firing).is_some_and(backfill) {
+    /// The next attempt is made as soon as that can be. Of a backfill it may be unwanted by now, or has to wait for the
+    /// end of a pause, or for what has come meanwhile; unless an answer was lost, which must not be left at that.
+    pub(super) fn try_again(&mut self, firing: FiringId, now: Now) {
+        let may_wait =
+            |live: &Live| live.intent.backfill.is_some() && live.unknown_since.is_none() && !live.asked;
+        if self.live.get(&firing).is_some_and(may_wait) {
             self.pass_gate(firing, now);
         } else {
             self.make_ready(firing);
@@ -255,7 +255,7 @@ impl Engine {
         let until = Self::later(now.wall, NO_TOKEN_WAIT);
         self.no_token_until = Some(until);
         self.set_timer(until, Timer::Token);
-        self.wait_for_its_turn(firing, now);
+        self.try_again(firing, now);
     }
 
     /// The process ends while the call is under way, or while it is not known whose run it named.

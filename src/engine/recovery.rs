@@ -51,10 +51,9 @@ impl Engine {
 
     /// Why a run of this firing is not recovered at this time, if it is not.
     pub(super) fn not_recovered(&self, intent: &Intent, at: Timestamp) -> Option<Reason> {
-        let mut pauses = self.pauses.get(&intent.entry).into_iter().flatten();
         if !self.plan.slots.contains_key(&intent.entry) {
             Some(Reason::Removed)
-        } else if intent.backfill.is_none() && pauses.any(|pause| pause.until.is_none()) {
+        } else if intent.backfill.is_none() && self.is_paused_now(&intent.entry) {
             Some(Reason::Paused)
         } else if let Some(reason) = self.is_unwanted(intent) {
             Some(reason)
@@ -65,9 +64,13 @@ impl Engine {
         }
     }
 
-    /// A firing that recovers a run is left out.
-    pub(super) fn skip_recovery(&mut self, intent: &Arc<Intent>, reason: Reason, now: Now) {
-        self.skip_planned(&[Arc::clone(intent)], reason, now.wall);
+    /// A firing that has waited, and of which nothing was started, is not sent any more. What was tried in vain before is
+    /// rejected: the ledger leaves out only what was never sent.
+    pub(super) fn end_unstarted(&mut self, intent: &Arc<Intent>, why: Reason, now: Now) {
+        if self.live.get(&intent.firing_id).is_some_and(|live| live.attempts > 0) {
+            return self.reject(intent.firing_id, why, None, now, None);
+        }
+        self.skip_planned(&[Arc::clone(intent)], why, now.wall);
         self.recovers_nothing(intent, now);
     }
 

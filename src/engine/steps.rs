@@ -136,14 +136,13 @@ impl Engine {
         for (firing, live) in &mut self.live {
             live.started = live.started.map(moved);
             live.first_sent = live.first_sent.map(moved);
-            if let Phase::Backoff(at) | Phase::Settling(at) = &mut live.phase {
-                *at = moved(*at);
-                timers.push((*at, Timer::Firing(*firing)));
-            }
-            if let Phase::Armed(at) = &mut live.phase
-                && live.intent.kind == Kind::Recovery
-            {
+            let waits_until = match &mut live.phase {
+                Phase::Backoff(at) | Phase::Settling(at) => Some(at),
                 // It is due so long after a failure, by whatever clock.
+                Phase::Armed(at) if live.intent.kind == Kind::Recovery => Some(at),
+                _ => None,
+            };
+            if let Some(at) = waits_until {
                 *at = moved(*at);
                 timers.push((*at, Timer::Firing(*firing)));
             }

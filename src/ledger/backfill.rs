@@ -43,8 +43,8 @@ pub struct Backfill {
     pub max_active: u32,
     /// Whether also those are started that have had a run already.
     pub again: bool,
-    /// Up to here they have been gone through; none before `first`.
-    pub mark: Option<Nominal>,
+    /// Up to here they have been gone through.
+    pub mark: Nominal,
     /// How many of them that are.
     pub passed: u64,
     /// When it was taken up.

@@ -72,7 +72,7 @@ impl MemoryLedger {
         let mut open: Vec<Backfill> = open.cloned().collect();
         open.sort_by_key(|backfill| (backfill.begun_at, Arc::clone(&backfill.id)));
         let with_taken = |backfill: Backfill| {
-            let range = (backfill.mark.unwrap_or(backfill.first), backfill.last);
+            let range = (backfill.mark, backfill.last);
             let taken = self.taken(&backfill.entry, range, backfill.again);
             (backfill, taken)
         };

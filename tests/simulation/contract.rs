@@ -1,5 +1,8 @@
 //! What every ledger must do, asked of the one on SQLite and of the one in memory.
 
+mod backfills;
+mod skips;
+
 use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -14,15 +17,24 @@ use adf_cron::ids::{
     SubscriptionId,
 };
 use adf_cron::ledger::{
-    Answer, Asks, Attempt, Backfill, Batch, Body, Intent, Ledger, LedgerError, Loaded, Mark, Progress,
-    Reason, Record, Recovers, Request, RunProgress, Settlement, Skips, Snapshot, SqliteLedger, State, Wanted,
-    Written,
+    Answer, Asks, Attempt, Batch, Body, Intent, Ledger, LedgerError, Loaded, Mark, Progress, Reason, Record,
+    Recovers, Request, RunProgress, Settlement, Skips, Snapshot, SqliteLedger, State, Written,
 };
 use adf_cron::schedule::{Calendar, CalendarSpec, DstGap, DstOverlap, Every, Fingerprint, Form, Rule, Zone};
 use jiff::{SignedDuration, Timestamp};
 use sqlx::{Connection as _, Executor as _, SqliteConnection};
 
 use crate::memory::MemoryLedger;
+use backfills::{
+    a_backfill_is_kept_with_what_needs_no_start_after_its_mark,
+    a_firing_of_a_backfill_is_refused_where_another_is_under_way_or_has_a_run,
+};
+use skips::{
+    a_clock_that_is_set_back_brings_back_what_was_missed_after_it,
+    a_row_of_skips_guards_all_within_it_and_others_are_written_around_what_has_a_record,
+    what_was_refused_can_be_planned_once_the_clock_was_set_back_in_the_same_commit,
+    what_was_removed_gives_way_when_its_entry_comes_back,
+};
 
 /// What the tests need beside the interface.
 trait Kept: Ledger {
@@ -277,89 +289,6 @@ async fn only_what_was_never_sent_can_be_withdrawn(mut ledger: impl Kept) {
     assert!(write(&mut ledger, vec![planned(&unsent)]).await.is_empty(), "there is room for it again");
 }
 
-async fn a_row_of_skips_guards_all_within_it_and_others_are_written_around_what_has_a_record(
-    mut ledger: impl Kept,
-) {
-    write(&mut ledger, vec![loaded("v", "01:00:00", &["a", "b"], &[])]).await;
-    let first = skips("a", "02:00:00", "04:00:00", 5, Reason::Missed);
-    assert!(write(&mut ledger, vec![first, Record::Marked(mark("a", "04:00:00"))]).await.is_empty());
-    let within = intent("a", "03:00:00");
-    assert_eq!(write(&mut ledger, vec![planned(&within)]).await, HashSet::from([within.firing_id]));
-    assert!(write(&mut ledger, vec![planned(&intent("a", "04:00:01"))]).await.is_empty());
-    assert!(write(&mut ledger, vec![planned(&intent("a", "06:00:00"))]).await.is_empty());
-    let over = [
-        (("01:30:00", "02:30:00"), vec![("01:30:00", "01:30:00", 1)]),
-        (("03:30:00", "04:30:00"), vec![("04:30:00", "04:30:00", 1)]),
-        (("02:00:00", "04:00:00"), vec![]),
-        (
-            ("00:30:00", "07:30:00"),
-            vec![("00:30:00", "01:00:00", 2), ("05:00:00", "05:30:00", 2), ("06:30:00", "07:30:00", 3)],
-        ),
-    ];
-    for ((from, until), left) in over {
-        let row = skips("a", from, until, 99, Reason::Changed);
-        let records = vec![row, Record::Marked(mark("a", "08:00:00")), Record::Marked(mark("b", "08:00:00"))];
-        let batch = Batch { id: 7, records, events: Vec::new() };
-        let written = ledger.write(&[batch], None).await.unwrap();
-        assert!(written.refused.is_empty());
-        let rows = written.left_out[&7].iter().map(|row| (row.intent.firing_id, row.last, row.count));
-        let nominal = |time: &str| Nominal::at_or_before(at(time));
-        let left =
-            left.iter().map(|(first, last, count)| (intent("a", first).firing_id, nominal(last), *count));
-        assert_eq!(rows.collect::<Vec<_>>(), left.collect::<Vec<_>>(), "{from} to {until}");
-    }
-    for time in ["00:30:00", "01:30:00", "03:00:00", "04:30:00", "05:30:00", "07:00:00"] {
-        assert_eq!(
-            write(&mut ledger, vec![planned(&intent("a", time))]).await.len(),
-            1,
-            "{time} has a record"
-        );
-    }
-    let marks = ledger.load().await.unwrap().marks;
-    let second = |name: &str| marks[&entry(name)].0.timestamp();
-    assert_eq!((second("a"), second("b")), (at("08:00:00"), at("08:00:00")), "all of it has its records");
-    let facts = ledger.load().await.unwrap().unannounced;
-    let counts: Vec<_> = facts.iter().map(|fact| (fact.fields.first.clone(), fact.fields.count)).collect();
-    let count = |time: &str, count| (Some(at(time).to_string()), Some(count));
-    assert_eq!(
-        counts[counts.len() - 3..],
-        [count("00:30:00", 2), count("05:00:00", 2), count("06:30:00", 3)]
-    );
-}
-
-async fn what_was_removed_gives_way_when_its_entry_comes_back(mut ledger: impl Kept) {
-    let intent = intent("a", "10:00:00");
-    let removed = Progress { reason: Some(Reason::Removed), ..progress(&intent, State::Skipped, 0) };
-    write(&mut ledger, vec![planned(&intent), Record::Progress(removed)]).await;
-    assert_eq!(ledger.stands(intent.firing_id).await, Some((State::Skipped, Some(Reason::Removed))));
-    assert!(write(&mut ledger, vec![planned(&intent)]).await.is_empty());
-    assert_eq!(ledger.stands(intent.firing_id).await, Some((State::Planned, None)));
-}
-
-async fn a_clock_that_is_set_back_brings_back_what_was_missed_after_it(mut ledger: impl Kept) {
-    let sent = intent("a", "12:30:00");
-    let records = vec![
-        skips("a", "09:30:00", "11:00:00", 4, Reason::Missed),
-        skips("a", "12:00:00", "12:10:00", 2, Reason::Missed),
-        planned(&sent),
-        Record::Progress(attempted(&sent, State::Accepted, 1, "accepted")),
-        Record::SetBack {
-            to: Nominal::at_or_before(at("10:15:00")),
-            calendars: vec![(entry("a"), half_hourly())],
-        },
-    ];
-    write(&mut ledger, records).await;
-    assert!(write(&mut ledger, vec![planned(&intent("a", "12:00:00"))]).await.is_empty());
-    assert_eq!(
-        write(&mut ledger, vec![planned(&intent("a", "10:00:00"))]).await.len(),
-        1,
-        "it stays left out"
-    );
-    let again = vec![planned(&intent("a", "10:30:00")), planned(&intent("a", "11:00:00"))];
-    assert!(write(&mut ledger, again).await.is_empty(), "the row ends where the clock was set to");
-    assert_eq!(write(&mut ledger, vec![planned(&sent)]).await.len(), 1, "what has a run is never repeated");
-}
-
 async fn the_last_progress_stands_and_the_first_attempt_is_remembered(mut ledger: impl Kept) {
     let intent = intent("a", "10:00:00");
     let lost = attempted(&intent, State::Unknown, 1, "unknown");
@@ -510,100 +439,6 @@ async fn what_a_firing_recovers_and_how_often_runs_failed_is_known_after_a_resta
     assert_eq!(snapshot.failures, HashMap::from([(entry("a"), 2)]));
 }
 
-/// A backfill of all of a day, and a firing of it.
-fn backfill(id: &str, again: bool) -> (Backfill, impl Fn(u8, &str) -> Intent) {
-    let (first, last) = (mark("a", "00:00:00").nominal, mark("a", "23:00:00").nominal);
-    let backfill = Backfill {
-        id: id.into(),
-        entry: entry("a"),
-        fingerprint: Fingerprint("f".to_owned()),
-        first,
-        last,
-        count: 24,
-        max_active: 2,
-        again,
-        mark: None,
-        passed: 0,
-        begun_at: at("23:30:00"),
-        ended_at: None,
-        reason: None,
-    };
-    let part_of = Arc::clone(&backfill.id);
-    let firing = move |number: u8, time: &str| Intent {
-        firing_id: FiringId::from_random([number; 16]),
-        kind: Kind::Backfill,
-        backfill: Some(Arc::clone(&part_of)),
-        ..intent("a", time)
-    };
-    (backfill, firing)
-}
-
-async fn a_backfill_is_kept_with_what_needs_no_start_after_its_mark(mut ledger: impl Kept) {
-    let (begun, firing) = backfill("1", false);
-    let run = |intent: &Intent| Some(RunId::from(intent.firing_id));
-    let accepted = |it: &Intent| Progress { run_id: run(it), ..progress(it, State::Accepted, 1) };
-    let stands = [("03:00:00", State::Accepted), ("05:00:00", State::Held), ("06:00:00", State::Rejected)];
-    for (time, state) in stands {
-        let intent = intent("a", time);
-        let ended = if state == State::Accepted { accepted(&intent) } else { progress(&intent, state, 1) };
-        write(&mut ledger, vec![planned(&intent), Record::Progress(ended)]).await;
-    }
-    let own = firing(1, "02:00:00");
-    let went_on = Backfill { mark: Some(own.nominal), passed: 3, ..begun.clone() };
-    let records = vec![
-        Record::Backfill(Box::new(begun.clone())),
-        planned(&own),
-        Record::Backfill(Box::new(went_on.clone())),
-        Record::Progress(progress(&own, State::Rejected, 1)),
-    ];
-    assert!(write(&mut ledger, records).await.is_empty());
-    let taken = |times: &[&str]| times.iter().map(|time| mark("a", time).nominal).collect::<Vec<_>>();
-    let known = ledger.load().await.unwrap().backfills;
-    assert_eq!(known, [(went_on.clone(), taken(&["03:00:00"]))]);
-    let wanted =
-        |again| Wanted { entry: entry("a"), from: begun.first, until: begun.last, max_active: None, again };
-    for again in [false, true] {
-        let request = Request::new(again.to_string(), Asks::Backfill(wanted(again)));
-        ledger.leave(&request, at("23:40:00")).await;
-    }
-    let asked = ledger.requests().await.unwrap();
-    assert_eq!((&asked[0].taken, &asked[1].taken), (&known[0].1, &taken(&[])));
-    let ended_at = Some(at("23:50:00"));
-    let ended = Backfill { ended_at, reason: Some(Reason::Stopped), ..went_on };
-    write(&mut ledger, vec![Record::Backfill(Box::new(ended))]).await;
-    assert!(ledger.load().await.unwrap().backfills.is_empty());
-}
-
-async fn a_firing_of_a_backfill_is_refused_where_another_is_under_way_or_has_a_run(mut ledger: impl Kept) {
-    let (once, firing) = backfill("1", false);
-    let (again, firing_again) = backfill("2", true);
-    let both = [once, again].map(|backfill| Record::Backfill(Box::new(backfill)));
-    write(&mut ledger, both.to_vec()).await;
-    let (waits, ran, failed) = (intent("a", "01:00:00"), intent("a", "02:00:00"), intent("a", "03:00:00"));
-    let run_id = Some(RunId::from(ran.firing_id));
-    let goes_on = intent("a", "04:00:00");
-    let ends = [
-        Progress { run_id, ..progress(&ran, State::Accepted, 1) },
-        progress(&failed, State::Rejected, 1),
-        Progress {
-            run_id: Some(RunId::from(goes_on.firing_id)),
-            follow: true,
-            ..progress(&goes_on, State::Accepted, 1)
-        },
-    ];
-    write(&mut ledger, [&waits, &ran, &failed, &goes_on].map(planned).to_vec()).await;
-    write(&mut ledger, ends.map(Record::Progress).to_vec()).await;
-    let (first, second, third) = (firing(1, "01:00:00"), firing(2, "02:00:00"), firing(3, "03:00:00"));
-    let refused = write(&mut ledger, [&first, &second, &third].map(planned).to_vec()).await;
-    assert_eq!(refused, HashSet::from([first.firing_id, second.firing_id]));
-    assert!(write(&mut ledger, vec![planned(&third)]).await.is_empty(), "it stands there already");
-    let (fourth, fifth) = (firing_again(4, "01:00:00"), firing_again(5, "02:00:00"));
-    let sixth = firing_again(6, "04:00:00");
-    let refused = write(&mut ledger, [&fourth, &fifth, &sixth].map(planned).to_vec()).await;
-    let still = HashSet::from([fourth.firing_id, sixth.firing_id]);
-    assert_eq!(refused, still, "a run that is over may be had again");
-}
-
 async fn facts_are_kept_until_they_were_announced(mut ledger: impl Kept) {
     let firing = FiringId::from_random([3; 16]);
     let batch = |id, level| Batch {
@@ -718,6 +553,7 @@ on_both!(
     a_write_that_is_repeated_since_its_end_was_not_known_changes_nothing,
     only_what_was_never_sent_can_be_withdrawn,
     a_row_of_skips_guards_all_within_it_and_others_are_written_around_what_has_a_record,
+    what_was_refused_can_be_planned_once_the_clock_was_set_back_in_the_same_commit,
     what_was_removed_gives_way_when_its_entry_comes_back,
     a_clock_that_is_set_back_brings_back_what_was_missed_after_it,
     the_last_progress_stands_and_the_first_attempt_is_remembered,

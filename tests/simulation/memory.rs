@@ -1,6 +1,8 @@
 //! A ledger in memory, for the scenarios that need no disk. The contract tests hold it to what the SQLite
 //! ledger does, and scenarios on SQLite run both side by side.
 
+mod clock;
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::RangeInclusive;
@@ -10,9 +12,8 @@ use adf_cron::event::{Event, Level};
 use adf_cron::ids::{EntryName, FiringId, Kind, Nominal, RunId};
 use adf_cron::ledger::{
     About, Answer, Asks, Backfill, Batch, FollowedRun, Intent, Known, Ledger, LedgerError, Loaded, Pause,
-    Progress, Reason, Record, Request, RunProgress, Settlement, Skips, Snapshot, State, Written, cut,
+    Progress, Reason, Record, Request, RunProgress, Settlement, Skips, Snapshot, State, Written,
 };
-use adf_cron::schedule::Calendar;
 use adf_cron::schedule::Fingerprint;
 use jiff::Timestamp;
 
@@ -194,47 +195,6 @@ impl MemoryLedger {
             pauses.push(Pause { from: at, until: None });
             pauses.sort_by_key(|pause| pause.from);
         }
-    }
-
-    fn moved(&mut self, firing: FiringId, next_at: Option<Timestamp>, first_sent_at: Option<Timestamp>) {
-        if let Some(row) = self.rows.get_mut(&firing).filter(|row| is_open(row)) {
-            row.next_at = next_at.or(row.next_at);
-            row.first_sent_at = first_sent_at.or(row.first_sent_at);
-        }
-    }
-
-    fn set_back(&mut self, to: Nominal, calendars: &[(EntryName, Arc<Calendar>)]) {
-        self.remove_where(|row| {
-            row.intent.kind == Kind::Scheduled
-                && row.state == State::Skipped
-                && row.attempts == 0
-                && row.intent.nominal > to
-        });
-        for row in self.rows.values_mut().filter(|row| row.skipped > 1 && row.last > to) {
-            let entry = &row.intent.entry;
-            let own = calendars.iter().filter(|(name, _)| name == entry).map(|(_, calendar)| calendar);
-            (row.last, row.skipped) = cut(own, (row.intent.nominal, row.last, row.skipped), to);
-            let guard = (entry.clone(), row.intent.nominal);
-            if row.skipped > 1 {
-                self.wide.insert(guard, row.last);
-            } else {
-                self.wide.remove(&guard);
-            }
-        }
-        self.bring_pauses_back(to.timestamp());
-    }
-
-    fn bring_pauses_back(&mut self, to: Timestamp) {
-        for pauses in self.pauses.values_mut() {
-            pauses.retain(|pause| pause.until.is_none() || pause.from <= to);
-            for at in 0..pauses.len() {
-                pauses[at].until = pauses[at].until.map(|until| until.min(to));
-                if pauses[at].from > to && !pauses.iter().any(|other| other.from == to) {
-                    pauses[at].from = to;
-                }
-            }
-        }
-        self.pauses.retain(|_, pauses| !pauses.is_empty());
     }
 
     fn resume(&mut self, entry: &EntryName, at: Timestamp) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use adf_cron::config::{Entry, Policy};
 use adf_cron::engine::Schedule;
+use adf_cron::ids::Nominal;
 use adf_cron::ledger::Snapshot;
 
 /// A rule of the daemon that is broken.
@@ -58,7 +59,8 @@ impl Sabotage {
         }
         if which == Some(Self::FillsAnew) {
             for (backfill, _) in &mut snapshot.backfills {
-                (backfill.mark, backfill.passed) = (None, 0);
+                let before = backfill.first.as_second() - 1;
+                (backfill.mark, backfill.passed) = (Nominal::from_second(before).unwrap(), 0);
             }
         }
     }

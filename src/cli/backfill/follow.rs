@@ -91,8 +91,7 @@ fn begins(backfill: &Backfill) -> String {
     )
 }
 
-/// Follows a backfill to its end, and shows what it came to. `daemon` is the ledger of the daemon that carries it out,
-/// if this process has not.
+/// Follows a backfill to its end, and shows what it came to. `daemon` is the ledger of the daemon that carries it out.
 pub(in super::super) async fn show(
     ledger: &mut SqliteLedger,
     id: &str,
@@ -247,7 +246,7 @@ mod tests {
             count: 4,
             max_active: 1,
             again: false,
-            mark: None,
+            mark: nominal("2026-11-04T00:00:00Z"),
             passed,
             begun_at: Timestamp::UNIX_EPOCH,
             ended_at: Some(Timestamp::UNIX_EPOCH),

@@ -11,8 +11,8 @@ use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::ask::{Done, Wish, carry_out};
-use super::{Format, Outside, When, complain, print, print_json, table, unknown_entry, unreadable};
+use super::ask::{Done, Wish, about_entry, carry_out};
+use super::{Format, Outside, When, complain, entry_named, print, print_json, table, unreadable};
 use crate::config::Entry;
 use crate::daemon::Exit;
 use crate::engine::MOST_OF_A_BACKFILL as MOST;
@@ -60,9 +60,9 @@ pub(super) fn run(outside: &Outside, arguments: &Arguments) -> Exit {
         Ok(loaded) => loaded,
         Err(exit) => return exit,
     };
-    let entries = &loaded.settings.entries;
-    let Some(entry) = entries.iter().find(|entry| entry.name.as_str() == arguments.name) else {
-        return unknown_entry(&arguments.name, entries.iter().map(|entry| entry.name.as_str()));
+    let entry = match entry_named(&loaded, &arguments.name) {
+        Ok(entry) => entry,
+        Err(exit) => return exit,
     };
     let wanted = match wanted(arguments, entry, outside.clock.now().wall) {
         Ok(wanted) => wanted,
@@ -83,8 +83,8 @@ pub(super) fn run(outside: &Outside, arguments: &Arguments) -> Exit {
     let path = outside.ledger(&loaded);
     super::blocking(async {
         // What cannot be read now is told of when the request is left.
-        if let Ok(known) = Known::of(&path, &wanted).await {
-            known.warn(&wanted);
+        if let Ok(kept_from) = kept_from(&path).await {
+            warn(kept_from, &wanted);
         }
         Exit::Done
     });
@@ -97,16 +97,8 @@ pub(super) fn run(outside: &Outside, arguments: &Arguments) -> Exit {
 }
 
 fn stop(outside: &Outside, arguments: &Arguments) -> Exit {
-    let Ok(entry) = EntryName::new(&arguments.name) else {
-        return unknown_entry(&arguments.name, std::iter::empty());
-    };
-    let done = format!("the backfill of {entry} is ended; runs that it has started go on\n");
-    let wish = Wish {
-        no_wait: arguments.no_wait,
-        done: Done::Says(done),
-        ..Wish::of([Asks::StopBackfill { entry }], arguments.format)
-    };
-    carry_out(outside, outside.read(), wish)
+    let done = format!("the backfill of {} is ended; runs that it has started go on\n", arguments.name);
+    about_entry(outside, &arguments.name, (done, arguments.no_wait), |entry| Asks::StopBackfill { entry })
 }
 
 fn wanted(arguments: &Arguments, entry: &Entry, now: Timestamp) -> Result<Wanted, String> {
@@ -153,12 +145,12 @@ struct Start {
 
 fn dry_run(path: &Path, entry: &Entry, wanted: &Wanted, format: Format) -> Exit {
     super::blocking(async {
-        let known = match Known::of(path, wanted).await {
+        let (taken, kept_from) = match tokio::try_join!(taken(path, wanted), kept_from(path)) {
             Ok(known) => known,
             Err(error) => return unreadable(&error),
         };
-        known.warn(wanted);
-        let Some(plan) = plan(entry, wanted, &known) else {
+        warn(kept_from, wanted);
+        let Some(plan) = plan(entry, wanted, &taken) else {
             complain(&format!(
                 "that is more than {MOST} nominal times of {}; ask for a shorter time, one after the other",
                 entry.name
@@ -174,40 +166,34 @@ fn dry_run(path: &Path, entry: &Entry, wanted: &Wanted, format: Format) -> Exit 
     })
 }
 
-/// What the ledger knows of these nominal times.
-#[derive(Default)]
-struct Known {
-    /// Those that need no start.
-    taken: BTreeSet<Nominal>,
-    /// Since when it remembers.
-    kept_from: Option<Nominal>,
+/// The nominal times that need no start.
+async fn taken(path: &Path, wanted: &Wanted) -> Result<BTreeSet<Nominal>, LedgerError> {
+    if !path.exists() {
+        // Nothing was ever started here.
+        return Ok(BTreeSet::new());
+    }
+    let mut ledger = SqliteLedger::open_to_read(path).await?;
+    let range = (wanted.from, wanted.until);
+    let mut taken = ledger.taken(&wanted.entry, range, wanted.again).await?;
+    taken.extend(ledger.under_way(&wanted.entry, range).await?);
+    Ok(taken.into_iter().collect())
 }
 
-impl Known {
-    async fn of(path: &Path, wanted: &Wanted) -> Result<Self, LedgerError> {
-        if !path.exists() {
-            // Nothing was ever started here.
-            return Ok(Self::default());
-        }
-        let mut ledger = SqliteLedger::open_to_read(path).await?;
-        let range = (wanted.from, wanted.until);
-        let mut taken: BTreeSet<Nominal> =
-            ledger.taken(&wanted.entry, range, wanted.again).await?.into_iter().collect();
-        taken.extend(ledger.under_way(&wanted.entry, range).await?);
-        Ok(Self { taken, kept_from: ledger.kept_from().await? })
-    }
+/// Since when the ledger remembers, if it has forgotten anything.
+async fn kept_from(path: &Path) -> Result<Option<Nominal>, LedgerError> {
+    if path.exists() { SqliteLedger::open_to_read(path).await?.kept_from().await } else { Ok(None) }
+}
 
-    fn warn(&self, wanted: &Wanted) {
-        if let Some(kept) = self.kept_from.filter(|kept| *kept > wanted.from && !wanted.again) {
-            complain(&format!(
-                "the ledger has forgotten what came before {kept} (`retention`): what had a run then has another"
-            ));
-        }
+fn warn(kept_from: Option<Nominal>, wanted: &Wanted) {
+    if let Some(kept) = kept_from.filter(|kept| *kept > wanted.from && !wanted.again) {
+        complain(&format!(
+            "the ledger has forgotten what came before {kept} (`retention`): what had a run then has another"
+        ));
     }
 }
 
 /// What would be started, unless it is too much at once.
-fn plan(entry: &Entry, wanted: &Wanted, known: &Known) -> Option<Plan> {
+fn plan(entry: &Entry, wanted: &Wanted, taken: &BTreeSet<Nominal>) -> Option<Plan> {
     let all = entry.calendar.onwards(wanted.from.timestamp()).take_while(|nominal| *nominal < wanted.until);
     let (mut count, mut firings) = (0, Vec::new());
     for nominal in all {
@@ -215,7 +201,7 @@ fn plan(entry: &Entry, wanted: &Wanted, known: &Known) -> Option<Plan> {
         if count > MOST {
             return None;
         }
-        if known.taken.contains(&nominal) {
+        if taken.contains(&nominal) {
             continue;
         }
         let context = entry.context(FiringId::from_random([0; 16]), nominal, nominal.timestamp());

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 pub(super) use self::words::span;
 use super::next::{self, Coming};
-use super::{Format, Outside, When, complain, print, print_json, unknown_entry};
+use super::{Format, Outside, When, complain, entry_named, print, print_json};
 use crate::config::Entry;
 use crate::daemon::Exit;
 use crate::ids::Nominal;
@@ -88,9 +88,9 @@ pub(super) fn run(outside: &Outside, arguments: &Arguments) -> Exit {
         Ok(loaded) => loaded,
         Err(exit) => return exit,
     };
-    let entries = &loaded.settings.entries;
-    let Some(entry) = entries.iter().find(|entry| entry.name.as_str() == arguments.name) else {
-        return unknown_entry(&arguments.name, entries.iter().map(|entry| entry.name.as_str()));
+    let entry = match entry_named(&loaded, &arguments.name) {
+        Ok(entry) => entry,
+        Err(exit) => return exit,
     };
     let now = outside.clock.now().wall;
     let from = match arguments.from.map_or(Ok(now), |when| when.instant(now, entry.calendar.zone())) {

@@ -6,7 +6,7 @@ use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Format, Outside, When, complain, print, print_json, table, unknown_entry};
+use super::{Format, Outside, When, complain, entry_named, print, print_json, table};
 use crate::config::Entry;
 use crate::daemon::Exit;
 use crate::ids::{FiringId, Nominal};
@@ -57,12 +57,12 @@ pub(super) fn run(outside: &Outside, arguments: &Arguments) -> Exit {
     };
     let entries = &loaded.settings.entries;
     for name in &arguments.names {
-        match entries.iter().find(|entry| entry.name.as_str() == name) {
-            None => return unknown_entry(name, entries.iter().map(|entry| entry.name.as_str())),
-            Some(entry) if !entry.enabled => {
+        match entry_named(&loaded, name) {
+            Err(exit) => return exit,
+            Ok(entry) if !entry.enabled => {
                 complain(&format!("'{name}' is disabled: it fires at none of these times"))
             }
-            Some(_) => {}
+            Ok(_) => {}
         }
     }
     let wanted = |entry: &&std::sync::Arc<Entry>| match arguments.names.as_slice() {

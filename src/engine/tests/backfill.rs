@@ -28,17 +28,8 @@ impl Bench {
     /// The ledger says that these hours need no start.
     pub(super) fn backfill_but(&mut self, wanted: Wanted, taken: &[u32]) -> Answer {
         let taken = taken.iter().map(|hour| times(*hour, 23).from).collect();
-        self.request(Asks::Backfill(wanted), taken)
-    }
-
-    pub(super) fn request(&mut self, asks: Asks, taken: Vec<Nominal>) -> Answer {
-        let request = Request { taken, ..Request::new(self.records.len().to_string(), asks) };
-        self.tell(Input::Asked(vec![request]));
-        let answers = self.records.iter().rev().find_map(|record| match record {
-            Record::Answered { answer, .. } => Some(answer.clone()),
-            _ => None,
-        });
-        answers.unwrap()
+        let asks = Asks::Backfill(wanted);
+        self.request(Request { taken, ..Request::new(self.records.len().to_string(), asks) })
     }
 
     /// All that was sent so far was accepted.
@@ -126,18 +117,8 @@ fn after_a_crash_it_goes_on_where_the_ledger_says_with_what_was_under_way() {
     let mut bench = quiet("jitter: 0s");
     bench.backfill(times(3, 6));
     let (backfill, intent) = (bench.kept(), Arc::clone(&bench.sent[0]));
-    assert_eq!((backfill.mark, backfill.passed), (Some(intent.nominal), 1));
-    let open = Known {
-        intent,
-        state: State::Planned,
-        reason: None,
-        attempts: 0,
-        counted: 0,
-        next_at: None,
-        first_sent_at: None,
-        reopened_at: None,
-        ever_unknown: false,
-    };
+    assert_eq!((backfill.mark, backfill.passed), (intent.nominal, 1));
+    let open = outage::planned(&intent);
     let snapshot =
         Snapshot { backfills: vec![(backfill, Vec::new())], open: vec![open], ..Snapshot::default() };
     let mut bench = Bench::after("2026-11-24T12:05:00Z", &hourly("jitter: 0s"), snapshot);
@@ -178,13 +159,13 @@ fn a_person_who_ends_it_keeps_what_was_not_sent_from_being_sent() {
     // There is no token: one waits.
     bench.answer(Outcome::NoToken { detail: "no".to_owned(), refused: false });
     let entry = EntryName::new("a").unwrap();
-    assert_eq!(bench.request(Asks::StopBackfill { entry: entry.clone() }, Vec::new()), Answer::Done);
+    assert_eq!(bench.ask(Asks::StopBackfill { entry: entry.clone() }, None), Answer::Done);
     assert_eq!((bench.ended(), bench.sent.len()), (Some(Some(Reason::Stopped)), 2));
     let skipped = bench.events(Name::FiringSkipped);
     assert_eq!(skipped[0].fields.reason.as_deref(), Some("stopped"));
     bench.pass(60);
     assert_eq!(bench.sent.len(), 2);
-    let again = bench.request(Asks::StopBackfill { entry }, Vec::new());
+    let again = bench.ask(Asks::StopBackfill { entry }, None);
     assert!(matches!(again, Answer::Refused(_)), "{again:?}");
 }
 
@@ -193,10 +174,10 @@ fn an_entry_that_is_paused_keeps_it_waiting_and_an_edit_of_its_calendar_ends_it(
     let mut bench = quiet("jitter: 0s");
     bench.backfill(times(3, 9));
     let entry = EntryName::new("a").unwrap();
-    bench.request(Asks::Pause { entry: entry.clone(), note: None }, Vec::new());
+    bench.ask(Asks::Pause { entry: entry.clone(), note: None }, None);
     bench.all_end_as("Succeeded");
     assert_eq!(bench.sent.len(), 1);
-    bench.request(Asks::Resume { entry }, Vec::new());
+    bench.ask(Asks::Resume { entry }, None);
     assert_eq!(bench.sent(), ["03:00:00", "04:00:00"]);
     bench.tell(Input::Reload(schedule(&hourly("parameters: { n: 2 }"))));
     bench.all_end_as("Succeeded");

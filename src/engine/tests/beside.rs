@@ -30,14 +30,6 @@ impl Bench {
     fn no_token(&mut self) {
         self.answer(Outcome::NoToken { detail: "no".to_owned(), refused: false });
     }
-
-    fn pauses(&mut self) {
-        self.request(Asks::Pause { entry: a(), note: None }, Vec::new());
-    }
-
-    fn resumes(&mut self) {
-        self.request(Asks::Resume { entry: a() }, Vec::new());
-    }
 }
 
 /// At noon a run of the schedule begins, behind which a backfill of three hours waits.
@@ -55,21 +47,21 @@ fn behind_a_run(policy: &str) -> Bench {
 #[test]
 fn what_waits_for_room_or_a_token_is_not_sent_while_the_entry_is_paused_and_is_after() {
     let mut bench = behind_a_run("overlap: queue_all");
-    bench.pauses();
+    bench.pause();
     let over = bench.run(0, "Succeeded");
     bench.goes_on(60, std::slice::from_ref(&over));
     assert_eq!(bench.sent(), ["12:00:00"]);
-    bench.resumes();
+    bench.resume();
     bench.goes_on(10, &[over]);
     assert_eq!(bench.sent(), ["12:00:00", "03:00:00"]);
     let mut bench = quiet("jitter: 0s");
     bench.backfill(times(3, 6));
     bench.no_token();
-    bench.pauses();
+    bench.pause();
     bench.tell(Input::TokenUsable);
     bench.pass(10);
     assert_eq!(bench.sent.len(), 1);
-    bench.resumes();
+    bench.resume();
     bench.pass(10);
     assert_eq!(bench.sent(), ["03:00:00", "03:00:00"], "the same again, since none was started");
 }
@@ -79,10 +71,10 @@ fn a_pause_also_keeps_a_recovery_waiting() {
     let mut bench = quiet("recovery: { max: 1, delay: 2m }");
     bench.backfill(times(3, 5));
     bench.all_end_as("Failed");
-    bench.pauses();
+    bench.pause();
     bench.pass(180);
     assert_eq!((bench.sent.len(), bench.skipped("paused").len()), (1, 0));
-    bench.resumes();
+    bench.resume();
     bench.pass(10);
     assert_eq!((bench.sent.len(), bench.sent[1].kind), (2, Kind::Recovery));
 }
@@ -324,9 +316,9 @@ fn what_was_tried_in_vain_is_not_tried_again_once_the_backfill_is_ended_or_the_e
             let retry_after = Some(Duration::from_secs(600));
             bench.answer(Outcome::RetryLater { refusal: Refusal::default(), retry_after, throttled });
             if stop {
-                bench.request(Asks::StopBackfill { entry: a() }, Vec::new());
+                bench.ask(Asks::StopBackfill { entry: a() }, None);
             } else {
-                bench.pauses();
+                bench.pause();
             }
             bench.pass(1_200);
             assert_eq!(bench.sent.len(), 1, "{throttled} {stop}");
@@ -334,7 +326,7 @@ fn what_was_tried_in_vain_is_not_tried_again_once_the_backfill_is_ended_or_the_e
                 let rejected = bench.events(Name::FiringRejected)[0];
                 assert_eq!(rejected.fields.reason.as_deref(), Some("stopped"));
             } else {
-                bench.resumes();
+                bench.resume();
                 bench.pass(10);
                 assert_eq!(bench.sent(), ["03:00:00", "03:00:00"]);
             }
@@ -359,8 +351,8 @@ fn a_pause_does_not_make_a_recovery_come_early() {
     let mut bench = quiet("recovery: { max: 1, delay: 30m }");
     bench.backfill(times(3, 5));
     bench.all_end_as("Failed");
-    bench.pauses();
-    bench.resumes();
+    bench.pause();
+    bench.resume();
     bench.pass(60);
     assert_eq!(bench.sent.len(), 1);
     bench.pass(1_800);
@@ -430,4 +422,25 @@ fn by_a_clock_that_is_not_believed_no_recovery_that_waits_is_left_out() {
     bench.set_clock(SignedDuration::from_hours(24));
     bench.pass_with(30, &[]);
     assert!(bench.skipped("missed").is_empty());
+}
+
+#[test]
+fn what_was_tried_in_vain_is_not_tried_again_by_the_next_daemon_if_the_backfill_is_ended() {
+    let mut bench = quiet("jitter: 0s");
+    bench.backfill(times(3, 6));
+    let tried = Known { state: State::Waiting, attempts: 1, counted: 1, ..outage::planned(&bench.sent[0]) };
+    for clean_stop in [true, false] {
+        let open = vec![tried.clone()];
+        let snapshot = Snapshot { open, clean_stop, ..Snapshot::default() };
+        let mut bench = Bench::after("2026-11-24T12:05:00Z", &hourly("jitter: 0s"), snapshot);
+        bench.pass(1);
+        if !clean_stop {
+            bench.look_finds_nothing();
+            bench.pass(125);
+            bench.look_finds_nothing();
+        }
+        bench.pass(1);
+        let rejected = bench.events(Name::FiringRejected)[0];
+        assert_eq!((bench.sent.len(), rejected.fields.reason.as_deref()), (0, Some("stopped")));
+    }
 }

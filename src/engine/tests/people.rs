@@ -14,8 +14,11 @@ fn rejected() -> Outcome {
 impl Bench {
     pub(super) fn ask(&mut self, asks: Asks, about: Option<Known>) -> Answer {
         let about = about.map(|firing| Box::new(About { firing, owner: None }));
-        let request_id = self.records.len().to_string();
-        self.tell(Input::Asked(vec![Request { request_id, asks, about, taken: Vec::new() }]));
+        self.request(Request { about, ..Request::new(self.records.len().to_string(), asks) })
+    }
+
+    pub(super) fn request(&mut self, request: Request) -> Answer {
+        self.tell(Input::Asked(vec![request]));
         let answers = self.records.iter().rev().find_map(|record| match record {
             Record::Answered { answer, .. } => Some(answer.clone()),
             _ => None,
@@ -39,11 +42,11 @@ impl Bench {
         }
     }
 
-    fn pause(&mut self) -> Answer {
+    pub(super) fn pause(&mut self) -> Answer {
         self.ask(Asks::Pause { entry: EntryName::new("a").unwrap(), note: None }, None)
     }
 
-    fn resume(&mut self) -> Answer {
+    pub(super) fn resume(&mut self) -> Answer {
         self.ask(Asks::Resume { entry: EntryName::new("a").unwrap() }, None)
     }
 }

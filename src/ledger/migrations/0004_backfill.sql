@@ -15,7 +15,7 @@ CREATE TABLE backfill (
     times         BIGINT NOT NULL,
     max_active    BIGINT NOT NULL,
     again         BIGINT NOT NULL,
-    mark          BIGINT,
+    mark          BIGINT NOT NULL,
     passed        BIGINT NOT NULL,
     begun_at      BIGINT NOT NULL,
     ended_at      BIGINT,

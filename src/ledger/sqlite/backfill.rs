@@ -1,12 +1,14 @@
 //! Backfills in the SQLite ledger: how far each has come, and which nominal times need no start.
 
+use std::collections::HashSet;
+
 use sqlx::sqlite::SqliteRow;
 
 use super::SqliteLedger;
 use super::read::{column, get, nominal, number, optional_time, time, word};
 use super::write::{Result, Writer};
-use crate::ids::{EntryName, Kind, Nominal};
-use crate::ledger::{Asks, Backfill, BackfillProgress, Intent, LedgerError, Reason};
+use crate::ids::{EntryName, FiringId, Kind, Nominal};
+use crate::ledger::{Asks, Backfill, BackfillProgress, Intent, LedgerError, Progress, Reason};
 use crate::schedule::Fingerprint;
 
 type Read<T> = std::result::Result<T, LedgerError>;
@@ -36,7 +38,7 @@ impl Writer<'_> {
         .bind(i64::try_from(backfill.count).unwrap_or(i64::MAX))
         .bind(i64::from(backfill.max_active))
         .bind(i64::from(backfill.again))
-        .bind(backfill.mark.map(Nominal::as_second))
+        .bind(backfill.mark.as_second())
         .bind(i64::try_from(backfill.passed).unwrap_or(i64::MAX))
         .bind(backfill.begun_at.as_millisecond())
         .bind(backfill.ended_at.map(|at| at.as_millisecond()))
@@ -46,10 +48,14 @@ impl Writer<'_> {
         .map(drop)
     }
 
-    /// Refuses the firings of backfills whose nominal times need no start; others of them may have begun since that
-    /// was looked at.
-    pub(super) async fn refuse_started(&mut self, intents: &[&Intent]) -> Result<()> {
-        for intent in intents.iter().filter(|intent| intent.kind == Kind::Backfill) {
+    /// The firings of backfills whose nominal times need no start: others of them may have begun since that was looked
+    /// at.
+    pub(super) async fn started(
+        &mut self,
+        intents: &[(&Intent, Option<&Progress>)],
+    ) -> Result<HashSet<FiringId>> {
+        let mut started = HashSet::new();
+        for (intent, _) in intents.iter().filter(|(intent, _)| intent.kind == Kind::Backfill) {
             let Some(backfill) = &intent.backfill else { continue };
             let again: Option<i64> = sqlx::query_scalar("SELECT again FROM backfill WHERE id = ?")
                 .bind(&**backfill)
@@ -70,10 +76,10 @@ impl Writer<'_> {
             .fetch_optional(&mut *self.connection)
             .await?;
             if taken.is_some() {
-                self.written.refused.insert(intent.firing_id);
+                started.insert(intent.firing_id);
             }
         }
-        Ok(())
+        Ok(started)
     }
 }
 
@@ -83,7 +89,7 @@ impl SqliteLedger {
         let mut backfills = Vec::new();
         for row in self.rows("SELECT * FROM backfill WHERE ended_at IS NULL ORDER BY begun_at, id").await? {
             let backfill = backfill(&row)?;
-            let range = (backfill.mark.unwrap_or(backfill.first), backfill.last);
+            let range = (backfill.mark, backfill.last);
             let taken = self.taken(&backfill.entry, range, backfill.again).await?;
             backfills.push((backfill, taken));
         }
@@ -104,18 +110,30 @@ impl SqliteLedger {
         if again {
             return Ok(Vec::new());
         }
-        let rows = sqlx::query(
+        self.nominals(
             "SELECT nominal FROM firing WHERE kind = 'scheduled' AND entry = ?1 AND nominal BETWEEN ?2 AND ?3 \
              AND state = 'accepted' UNION \
              SELECT nominal FROM firing WHERE kind <> 'scheduled' AND entry = ?1 AND nominal BETWEEN ?2 AND ?3 \
              AND state = 'accepted' ORDER BY nominal",
+            entry,
+            (first, last),
         )
-        .bind(entry.as_str())
-        .bind(first.as_second())
-        .bind(last.as_second())
-        .fetch_all(&mut self.connection)
         .await
-        .map_err(|source| self.failed(source))?;
+    }
+
+    async fn nominals(
+        &mut self,
+        sql: &'static str,
+        entry: &EntryName,
+        (first, last): (Nominal, Nominal),
+    ) -> Read<Vec<Nominal>> {
+        let rows = sqlx::query(sql)
+            .bind(entry.as_str())
+            .bind(first.as_second())
+            .bind(last.as_second())
+            .fetch_all(&mut self.connection)
+            .await
+            .map_err(|source| self.failed(source))?;
         rows.iter().map(|row| nominal(row, "nominal")).collect()
     }
 
@@ -128,18 +146,14 @@ impl SqliteLedger {
         entry: &EntryName,
         (first, last): (Nominal, Nominal),
     ) -> Read<Vec<Nominal>> {
-        let rows = sqlx::query(
+        self.nominals(
             "SELECT nominal FROM firing WHERE state IN ('planned', 'waiting', 'unknown', 'held') \
              AND entry = ?1 AND nominal BETWEEN ?2 AND ?3 UNION \
              SELECT nominal FROM firing WHERE following = 1 AND entry = ?1 AND nominal BETWEEN ?2 AND ?3",
+            entry,
+            (first, last),
         )
-        .bind(entry.as_str())
-        .bind(first.as_second())
-        .bind(last.as_second())
-        .fetch_all(&mut self.connection)
         .await
-        .map_err(|source| self.failed(source))?;
-        rows.iter().map(|row| nominal(row, "nominal")).collect()
     }
 
     /// The nominal times that what is asked for need not start.
@@ -180,10 +194,6 @@ fn progress(row: &SqliteRow) -> Read<BackfillProgress> {
 }
 
 fn backfill(row: &SqliteRow) -> Read<Backfill> {
-    let mark = match get::<Option<i64>>(row, "mark")? {
-        Some(_) => Some(nominal(row, "mark")?),
-        None => None,
-    };
     let reason = match get::<Option<&str>>(row, "reason")? {
         Some(_) => Some(word(row, "reason", Reason::parse)?),
         None => None,
@@ -197,7 +207,7 @@ fn backfill(row: &SqliteRow) -> Read<Backfill> {
         count: number(row, "times")?,
         max_active: number(row, "max_active")?,
         again: get::<i64>(row, "again")? != 0,
-        mark,
+        mark: nominal(row, "mark")?,
         passed: number(row, "passed")?,
         begun_at: time(row, "begun_at")?,
         ended_at: optional_time(row, "ended_at")?,

@@ -27,10 +27,10 @@ impl Writer<'_> {
     pub(super) async fn plan(&mut self, intents: &[(&Intent, Option<&Progress>)]) -> Result<()> {
         let scheduled: Vec<&Intent> =
             intents.iter().map(|(intent, _)| *intent).filter(|it| it.kind == Kind::Scheduled).collect();
-        let all: Vec<&Intent> = intents.iter().map(|(intent, _)| *intent).collect();
-        self.refuse_started(&all).await?;
+        let started = self.started(intents).await?;
         let mut intents = intents.to_vec();
-        intents.retain(|(intent, _)| !self.written.refused.contains(&intent.firing_id));
+        intents.retain(|(intent, _)| !started.contains(&intent.firing_id));
+        self.written.refused.extend(started);
         if !scheduled.is_empty() {
             self.make_way(&scheduled).await?;
             let condensed = self.condensed_over(&scheduled).await?;
