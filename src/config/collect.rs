@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::except::{self, Dates, Holidays};
 use super::problem::Found;
 use super::raw::{Field, Section};
-use crate::schedule::{Cron, Zone};
+use crate::schedule::{Cron, CronRules, Zone};
 
 /// How alike two words must be for one to be suggested for the other.
 const ALIKE: f64 = 0.8;
@@ -181,7 +181,7 @@ impl<'a> Collector<'a> {
         let cron = match self.crons.get(text) {
             Some(known) => known.clone(),
             None => {
-                let read = Cron::parse(text).map_err(|error| error.to_string());
+                let read = Cron::parse(text, CronRules::CURRENT).map_err(|error| error.to_string());
                 self.crons.entry(text.to_owned()).or_insert(read).clone()
             }
         };

@@ -28,6 +28,21 @@ const NTH: [u8; 5] = [1 << 1, 1 << 2, 1 << 3, 1 << 4, 1 << 5];
 const LAST: u8 = 1 << 6;
 const NEAR: u8 = 1 << 7;
 
+/// How an expression is read. A schedule version in the ledger keeps the rules that it was read by, so that what
+/// fired under it can still be proven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CronRules {
+    /// As version 0.1 before the change read it, which is as croner 4 does.
+    Croner,
+    /// As Vixie's cron reads it.
+    Vixie,
+}
+
+impl CronRules {
+    /// The rules by which schedule files are read now.
+    pub const CURRENT: Self = Self::Vixie;
+}
+
 /// A cron expression of five fields, or six with seconds first.
 #[derive(Clone)]
 pub struct Cron {
@@ -50,7 +65,9 @@ impl Cron {
     ///
     /// # Errors
     /// [`ScheduleError::Cron`] when it is not one, [`ScheduleError::Never`] when it names no date that exists.
-    pub fn parse(text: &str) -> Result<Self, ScheduleError> {
+    pub fn parse(text: &str, rules: CronRules) -> Result<Self, ScheduleError> {
+        // Both rules read alike so far.
+        let _ = rules;
         let text = text.trim();
         refuse_foreign_forms(text)?;
         let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build();

@@ -40,7 +40,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{EntryName, Nominal};
 
-pub use cron::Cron;
+pub use cron::{Cron, CronRules};
 pub use every::Every;
 pub use except::Except;
 pub use recurrence::{Frequency, Recurrence, RecurrenceSpec};

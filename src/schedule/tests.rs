@@ -11,7 +11,7 @@ use chance::{Chance, Window};
 
 fn calendar(cron: &str, zone: &str, dst_gap: DstGap, dst_overlap: DstOverlap) -> Calendar {
     let zone = Zone::parse(zone).unwrap();
-    let form = Form::Cron(Cron::parse(cron).unwrap());
+    let form = Form::Cron(Cron::parse(cron, CronRules::CURRENT).unwrap());
     let rule = Rule { form, zone: zone.clone(), start: None, end: None, except: None };
     Calendar::new(CalendarSpec {
         rules: vec![rule],
@@ -152,7 +152,7 @@ fn what_cron_knows_is_known_here() {
 
 #[test]
 fn what_is_no_cron_expression_is_refused_with_a_reason() {
-    let refused = |text: &str| Cron::parse(text).unwrap_err().to_string();
+    let refused = |text: &str| Cron::parse(text, CronRules::CURRENT).unwrap_err().to_string();
     assert!(refused("0 0 31 2 *").contains("never matches"));
     assert!(refused("0 0 30 2 *").contains("never matches"));
     assert!(refused("61 * * * *").contains("not a cron expression"));
@@ -185,7 +185,7 @@ fn union(jitter: Duration) -> Calendar {
     let times: Arc<[Nominal]> = vec![nominal("2026-11-23T00:10:00Z"), nominal("2026-11-23T00:11:00Z")].into();
     Calendar::new(CalendarSpec {
         rules: vec![
-            rule(Form::Cron(Cron::parse("*/10 * * * *").unwrap())),
+            rule(Form::Cron(Cron::parse("*/10 * * * *", CronRules::CURRENT).unwrap())),
             rule(Form::Every(Every::new(Duration::from_secs(300), Duration::ZERO, None).unwrap())),
             rule(Form::At(times)),
         ],

@@ -261,12 +261,12 @@ fn walk(value: &Json, replace: &mut impl FnMut(&str) -> Result<Json, String>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schedule::{CalendarSpec, Cron, DstGap, DstOverlap, Form, Rule, Zone};
+    use crate::schedule::{CalendarSpec, Cron, CronRules, DstGap, DstOverlap, Form, Rule, Zone};
     use serde_json::json;
 
     fn render(values: Json) -> Result<Json, TemplateError> {
         let zone = Zone::parse("Europe/Berlin").unwrap();
-        let form = Form::Cron(Cron::parse("30 0 * * *").unwrap());
+        let form = Form::Cron(Cron::parse("30 0 * * *", CronRules::CURRENT).unwrap());
         let calendar = Calendar::new(CalendarSpec {
             rules: vec![Rule { form, zone: zone.clone(), start: None, end: None, except: None }],
             zone,

@@ -134,12 +134,12 @@ pub(super) fn clock(time: Time) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schedule::Cron;
+    use crate::schedule::{Cron, CronRules};
 
     /// What the two changes of 2026 do to an expression.
     fn told(zone: &str, expression: &str, gap: DstGap, overlap: DstOverlap) -> [String; 2] {
         let zone = Zone::parse(zone).unwrap();
-        let form = Form::Cron(Cron::parse(expression).unwrap());
+        let form = Form::Cron(Cron::parse(expression, CronRules::CURRENT).unwrap());
         let rule = Rule { form, zone: zone.clone(), start: None, end: None, except: None };
         let spec = CalendarSpec {
             rules: vec![rule.clone()],

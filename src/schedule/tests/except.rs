@@ -5,7 +5,7 @@ use jiff::civil::date;
 use super::*;
 
 fn crons(texts: &[&str]) -> Vec<Cron> {
-    texts.iter().map(|text| Cron::parse(text).unwrap()).collect()
+    texts.iter().map(|text| Cron::parse(text, CronRules::CURRENT).unwrap()).collect()
 }
 
 /// A calendar that leaves this out as a whole, of rules that leave something out themselves.
@@ -41,7 +41,7 @@ fn times(calendar: &Calendar, from: &str, count: usize) -> Vec<String> {
 }
 
 fn cron(text: &str) -> Form {
-    Form::Cron(Cron::parse(text).unwrap())
+    Form::Cron(Cron::parse(text, CronRules::CURRENT).unwrap())
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn around_changes_of_the_clock_exactly_what_an_oracle_leaves_out_is_left_out() {
                 Every::new(Duration::from_secs(60 * (1 + hour as u64)), Duration::ZERO, None).unwrap();
             let rules = vec![(cron(&format!("*/5,7 {hour}-23 * * *")), None), (Form::Every(every), None)];
             let all = window.found(&leaving_out(None, rules.clone(), &window.zone));
-            let oracle = Cron::parse(expression).unwrap();
+            let oracle = Cron::parse(expression, CronRules::CURRENT).unwrap();
             let expected: Vec<Nominal> = all
                 .iter()
                 .copied()

@@ -190,7 +190,7 @@ fn a_second_implementation_of_crons_rules_agrees_on_twelve_thousand_random_cases
             let hours = if chance.below(3) == 0 { 23 } else { 3 };
             let (minutes, hours) = (plain(&mut chance, 0, 59), plain(&mut chance, 0, hours));
             let text = format!("{minutes} {hours} {}", days(&mut chance, near));
-            let Ok(cron) = Cron::parse(&text) else { continue };
+            let Ok(cron) = Cron::parse(&text, CronRules::CURRENT) else { continue };
             let oracle = Oracle::of(&text);
             assert_eq!(cron.follows_real_time(), oracle.wildcard, "{text}; {chance}");
             let policy = chance.policy();
@@ -225,7 +225,7 @@ fn the_days_of_a_random_expression_are_those_of_the_second_implementation_and_of
         let first = jiff::civil::date(year, 1, 1);
         let near = first + jiff::SignedDuration::from_hours(24 * chance.below(365) as i64);
         let text = format!("0 0 {}", days(&mut chance, near));
-        let Ok(cron) = Cron::parse(&text) else { continue };
+        let Ok(cron) = Cron::parse(&text, CronRules::CURRENT) else { continue };
         let croner = croner::parser::CronParser::new().parse(&text).unwrap();
         let oracle = Oracle::of(&text);
         for date in std::iter::successors(Some(first), |date| date.tomorrow().ok()).take(366) {
