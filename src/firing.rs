@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 
 use crate::azure::follow::Pass;
@@ -23,18 +23,20 @@ pub struct Tasks {
     set: JoinSet<()>,
     looks: Arc<Semaphore>,
     inputs: mpsc::UnboundedSender<Input>,
+    stopping: watch::Sender<bool>,
 }
 
 impl Tasks {
     /// No tasks yet; the ends of calls go to `inputs`.
     #[must_use]
     pub fn new(inputs: mpsc::UnboundedSender<Input>) -> Self {
-        Self { set: JoinSet::new(), looks: Arc::new(Semaphore::new(LOOKS_AT_ONCE)), inputs }
+        let looks = Arc::new(Semaphore::new(LOOKS_AT_ONCE));
+        Self { set: JoinSet::new(), looks, inputs, stopping: watch::Sender::new(false) }
     }
 
     /// Calls createRun with this intent; the end is [`Input::Answered`].
     pub fn send(&mut self, client: Client, intent: Arc<Intent>) {
-        let inputs = self.inputs.clone();
+        let (inputs, stopping) = (self.inputs.clone(), self.stopping.subscribe());
         self.set.spawn(async move {
             let call = CreateRun {
                 factory: &intent.factory,
@@ -44,7 +46,7 @@ impl Tasks {
                 recovers: intent.recovers.as_ref().map(|recovers| (recovers.run, &recovers.from)),
                 timeout: intent.policy.timeout,
             };
-            let attempted = client.create_run(call).await;
+            let attempted = client.create_run(call, stopping).await;
             // Nobody listens any more once the process ends; the next start looks the firing up.
             let _ = inputs.send(Input::Answered(intent.firing_id, Box::new(attempted)));
         });
@@ -99,6 +101,11 @@ impl Tasks {
     /// Does something that would hold the loop up.
     pub fn blocking(&mut self, work: impl FnOnce() + Send + 'static) {
         self.set.spawn_blocking(work);
+    }
+
+    /// From now on no createRun leaves any more, also none that was ordered before and waits for a token.
+    pub fn send_no_more(&self) {
+        self.stopping.send_replace(true);
     }
 
     /// Cuts off everything that is under way.

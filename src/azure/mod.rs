@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::sync::watch;
 
 use crate::clock::{Clock, Now};
 use crate::config::{Azure, Endpoint, RecoverFrom};
@@ -125,17 +126,24 @@ impl Client {
         &self.0.token
     }
 
-    /// Calls createRun, once.
-    pub async fn create_run(&self, call: CreateRun<'_>) -> Attempted {
+    /// Calls createRun, once; unless `stopping` becomes true before the request can leave, while it waits for a token.
+    pub async fn create_run(&self, call: CreateRun<'_>, mut stopping: watch::Receiver<bool>) -> Attempted {
         let clock = &self.0.clock;
-        let token = match self.0.token.get().await {
-            Ok(token) => token,
-            Err(detail) => {
-                let now = clock.now();
-                let refused = self.0.token.was_refused();
-                let outcome = Outcome::NoToken { detail, refused };
-                return Attempted { sent_at: now, answered_at: now, outcome, token_generation: 0 };
-            }
+        let unsent = |outcome| {
+            let now = clock.now();
+            Attempted { sent_at: now, answered_at: now, outcome, token_generation: 0 }
+        };
+        let token = tokio::select! {
+            // Also where both are true: this is the last look before the request is made.
+            biased;
+            _ = stopping.wait_for(|stopping| *stopping) => return unsent(Outcome::Withheld),
+            token = self.0.token.get() => match token {
+                Ok(token) => token,
+                Err(detail) => {
+                    let refused = self.0.token.was_refused();
+                    return unsent(Outcome::NoToken { detail, refused });
+                }
+            },
         };
         let target = match call.recovers {
             Some((run, from)) => self.recovery_target(&call, run, from),

@@ -99,6 +99,8 @@ pub enum Outcome {
         /// Whether Entra ID refused, and would again.
         refused: bool,
     },
+    /// The process was told to stop before the request could leave: no attempt was made.
+    Withheld,
     /// It accepted, and named something that is no run: whether it started anything is not known.
     Malformed {
         /// What it named.
@@ -258,6 +260,7 @@ mod tests {
             Outcome::RetryLater { throttled: true, .. } => "throttled",
             Outcome::RetryLater { .. } => "retry_later",
             Outcome::NoToken { .. } => "no_token",
+            Outcome::Withheld => "withheld",
             Outcome::Malformed { .. } => "malformed",
             Outcome::Unknown(_) => "unknown",
         }

@@ -248,13 +248,14 @@ impl Daemon {
             self.set_alarm();
             tokio::select! {
                 biased;
-                ring = self.alarm.rung() => self.rung(ring).await,
-                Some(input) = self.received.recv() => self.feed(input),
+                // Before all that could start something: a burst must not keep a stop waiting.
                 signal = signals.next() => {
                     if let Some(limit) = self.signalled(signal) {
                         grace.set(tokio::time::sleep(limit));
                     }
                 }
+                ring = self.alarm.rung() => self.rung(ring).await,
+                Some(input) = self.received.recv() => self.feed(input),
                 () = &mut grace, if self.stopping != Stopping::No => self.abort(),
                 read = self.reloads.read() => {
                     self.reloaded(read).await;
@@ -416,6 +417,7 @@ impl Daemon {
             (Signal::Reload, _) => None,
             (Signal::Stop(name), Stopping::No) => {
                 self.stopping = Stopping::Draining(name);
+                self.tasks.send_no_more();
                 self.outside.notifier.stopping(self.settings.daemon.shutdown_grace + FINISH_LIMIT);
                 let fields = Fields {
                     signal: Some(name.to_owned()),

@@ -30,6 +30,11 @@ impl Engine {
         self.busy.leave(firing);
         let Some(live) = self.live.get_mut(&firing) else { return };
         let (intent, asked, queued) = (Arc::clone(&live.intent), live.asked, live.queued);
+        if self.stopping {
+            // The next start judges it, by what is running then.
+            live.phase = Phase::Armed(intent.due);
+            return;
+        }
         let is_early = live.is_before_its_time(now.wall);
         if !asked && (self.clocks.held_until().is_some() || is_early) {
             // By a clock that is not believed nothing is late: it rings again when the hold is over. And one that was
@@ -350,7 +355,7 @@ impl Engine {
 
     /// Looks at what is running in a lane, if that may be done now.
     fn look_at_lane(&mut self, key: &Key, now: Now) {
-        if self.lanes.get(key).is_none_or(|lane| lane.reading || lane.next_read > now.boot) {
+        if self.stopping || self.lanes.get(key).is_none_or(|lane| lane.reading || lane.next_read > now.boot) {
             return;
         }
         let request_id = self.fresh_id();
@@ -394,8 +399,9 @@ impl Engine {
         if in_time || matches!(key, Key::Entry(_)) || first.is_some_and(|first| has_waited(&first)) {
             self.release(key, now);
         }
-        if self.clocks.held_until().is_some() {
-            // By a clock that is not believed nothing is left out: they are judged by the first look after that.
+        if self.stopping || self.clocks.held_until().is_some() {
+            // By a clock that is not believed nothing is left out: they are judged by the first look after that. What
+            // waits when the process ends is judged by the next start.
             return;
         }
         let at_gate: Vec<FiringId> =

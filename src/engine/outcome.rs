@@ -27,7 +27,7 @@ impl Engine {
             return;
         }
         self.in_flight = self.in_flight.saturating_sub(1);
-        if !matches!(attempted.outcome, Outcome::NoToken { .. }) {
+        if !matches!(attempted.outcome, Outcome::NoToken { .. } | Outcome::Withheld) {
             live.attempts += 1;
             live.counted +=
                 u32::from(!matches!(attempted.outcome, Outcome::RetryLater { throttled: true, .. }));
@@ -43,6 +43,7 @@ impl Engine {
                 self.retry_later(firing, refusal, retry_after, &attempted, now);
             }
             Outcome::NoToken { detail, refused } => self.no_token(firing, detail, refused, now),
+            Outcome::Withheld => self.withheld(firing),
             Outcome::Malformed { named, refusal } => {
                 if let Some(live) = self.live.get(&firing) {
                     self.events.push(announce::anomaly(live, &named, Reason::MalformedRunId));
@@ -256,6 +257,15 @@ impl Engine {
         self.no_token_until = Some(until);
         self.set_timer(until, Timer::Token);
         self.try_again(firing, now);
+    }
+
+    /// The request did not leave, since the process ends: the firing is where it was before it was sent.
+    fn withheld(&mut self, firing: FiringId) {
+        let Some(live) = self.live.get_mut(&firing) else { return };
+        if live.attempts == 0 {
+            live.first_sent = None;
+        }
+        self.make_ready(firing);
     }
 
     /// The process ends while the call is under way, or while it is not known whose run it named.

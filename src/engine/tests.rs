@@ -20,6 +20,7 @@ mod attempts;
 mod backfill;
 mod beside;
 mod clock;
+mod drain;
 mod follow;
 mod lanes;
 mod outage;
