@@ -17,6 +17,7 @@ mod check_live;
 mod commands;
 mod diff;
 mod disk;
+mod drain;
 mod examples;
 mod explain;
 mod faults;
