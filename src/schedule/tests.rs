@@ -2,6 +2,7 @@
 
 mod chance;
 mod except;
+mod former;
 mod oracle;
 mod recurrence;
 
