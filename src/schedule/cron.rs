@@ -11,14 +11,14 @@ use super::except::Span;
 use super::field::{DAY, Field, HOUR, MINUTE, MONTH, Named, SECOND, WEEKDAY};
 use super::times::{ALL_HOURS, ALL_SIXTY, Times, low};
 use super::zone::Pattern;
-use super::{ScheduleError, former};
+use super::{ScheduleError, foreign, former};
 
 /// How many months ahead a date is looked for, 50 years: the fifth Monday of February comes every 28 years, and
 /// after 40 years around 2100.
 pub(super) const MONTHS: u16 = 50 * 12;
 
 /// The macros of crontab(5) that name times, in upper case.
-const MACROS: [(&str, &str); 7] = [
+pub(super) const MACROS: [(&str, &str); 7] = [
     ("@YEARLY", "0 0 1 1 *"),
     ("@ANNUALLY", "0 0 1 1 *"),
     ("@MONTHLY", "0 0 1 * *"),
@@ -86,7 +86,8 @@ impl Cron {
             }
         };
         let meaning = meaning.map_err(|why| {
-            let why = foreign_fields(&expression).unwrap_or(why);
+            let reads = |other: &str| Meaning::of(other, false).is_ok();
+            let why = foreign::of_another_scheduler(&expression, reads).unwrap_or(why);
             ScheduleError::Cron(format!("'{text}' is not a cron expression: {why}"))
         })?;
         match meaning.next_date(jiff::civil::date(2000, 1, 1)) {
@@ -106,6 +107,12 @@ impl Cron {
     pub(super) fn identity(&self) -> String {
         let rules = if self.differs { " by Vixie's rules" } else { "" };
         format!("{}{rules}", self.text)
+    }
+
+    /// Whether it names the same times as the other.
+    #[cfg(test)]
+    pub(super) fn names_the_same(&self, other: &Self) -> bool {
+        self.meaning.same_as(&other.meaning)
     }
 
     #[cfg(test)]
@@ -230,32 +237,14 @@ fn days(by_number: Named, by_weekday: Named, both: bool) -> Days {
     Days::of(of_month, of_week, if both { Count::Both } else { Count::Either })
 }
 
-/// An expression in upper case and without a macro; refuses what has not the shape of one.
+/// An expression in upper case and without a macro.
 fn in_full(text: &str) -> Result<String, ScheduleError> {
-    let refuse = |why: String| Err(ScheduleError::Cron(why));
     let upper = text.to_ascii_uppercase();
-    if upper.starts_with("TZ=") || upper.starts_with("CRON_TZ=") {
-        return refuse("a zone does not stand in the expression; use the key `timezone`".to_owned());
-    }
-    if upper == "@REBOOT" {
-        return refuse("'@reboot' is no time; a schedule names times".to_owned());
-    }
-    if upper.starts_with("@EVERY") {
-        return refuse("'@every' is written as a mapping: { every: 15m }".to_owned());
-    }
     if let Some((_, full)) = MACROS.iter().find(|(name, _)| *name == upper) {
         return Ok((*full).to_owned());
     }
-    let fields = upper.split_whitespace().count();
-    if !(5..=6).contains(&fields) {
-        return refuse(format!(
-            "'{text}' has {fields} fields; a cron expression has 5 (minute hour day month weekday), or 6 with seconds first"
-        ));
+    match foreign::misshapen(text, &upper) {
+        Some(why) => Err(ScheduleError::Cron(why)),
+        None => Ok(upper),
     }
-    Ok(upper)
-}
-
-/// What the fields are those of, if it is another cron.
-fn foreign_fields(_: &str) -> Option<String> {
-    None
 }

@@ -249,12 +249,14 @@ impl Field {
     }
 
     fn hint(&self, part: &str) -> Option<String> {
-        let letters = |word: &&str| word.len() > 3 && word.bytes().all(|byte| byte.is_ascii_alphabetic());
-        let mut words = part.split(['-', '/', '#']);
-        if let Some((word, name)) =
-            words.find_map(|word| Some(word).filter(letters).and_then(|word| Some((word, self.short(word)?))))
-        {
-            return Some(format!("write {}", part.replace(word, name)));
+        let long = |word: &str| word.len() > 3 && word.bytes().all(|byte| byte.is_ascii_alphabetic());
+        let words = part.split(['-', '/', '#']).filter(|word| long(word));
+        let short = words.fold(part.to_owned(), |text, word| match self.short(word) {
+            Some(name) => text.replace(word, name),
+            None => text,
+        });
+        if short != part {
+            return Some(format!("write {short}"));
         }
         let before_last = part.strip_prefix("L-").and_then(number);
         Some(match (self.name, part) {

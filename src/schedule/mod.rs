@@ -27,6 +27,7 @@ mod days;
 mod every;
 mod except;
 mod field;
+mod foreign;
 mod former;
 mod recurrence;
 mod times;
