@@ -21,7 +21,7 @@ const FLOORS: [&[&str]; 11] = [
 ];
 
 /// Libraries that are named in one place only, so that each of their traps is dealt with once.
-const DOORS: [(&str, &str); 15] = [
+const DOORS: [(&str, &str); 14] = [
     ("tokio_cron_scheduler", "heartbeat.rs"),
     ("reqwest", "azure/http.rs"),
     ("serde_yaml", "config/yaml.rs"),
@@ -29,7 +29,6 @@ const DOORS: [(&str, &str); 15] = [
     ("signal_hook", "signals.rs"),
     ("signal_hook_tokio", "signals.rs"),
     ("sd_notify", "systemd.rs"),
-    ("croner", "schedule/cron.rs"),
     ("minijinja", "template/"),
     ("jsonwebtoken", "azure/assertion.rs"),
     ("x509_parser", "azure/assertion.rs"),

@@ -3,7 +3,7 @@
 
 use jiff::civil::Date;
 
-use super::times::at_least;
+use super::times::{at_least, each};
 
 /// Days by their number. Bit n is day n.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -89,23 +89,15 @@ impl Month {
     }
 }
 
-/// The values of a set.
-fn each(mut bits: u32) -> impl Iterator<Item = u8> {
-    std::iter::from_fn(move || {
-        let lowest = at_least(u64::from(bits), 0)?;
-        bits &= bits - 1;
-        Some(lowest)
-    })
-}
-
 impl OfMonth {
     fn within(&self, month: Month) -> u32 {
         let mut days = self.days;
-        days |= each(self.from_end)
+        days |= each(self.from_end.into())
             .filter(|back| *back <= month.length)
             .fold(0, |all, back| all | 1 << (month.length + 1 - back));
-        days |=
-            each(self.near).filter(|day| *day <= month.length).fold(0, |all, day| all | 1 << month.near(day));
+        days |= each(self.near.into())
+            .filter(|day| *day <= month.length)
+            .fold(0, |all, day| all | 1 << month.near(day));
         if self.last_working {
             days |= 1 << month.near(month.length);
         }
@@ -143,9 +135,37 @@ impl Days {
         count: Count::All,
     };
 
+    /// The days of these two, where a field that names all of its days says nothing beside the other.
+    pub(super) fn of(of_month: OfMonth, of_week: OfWeek, count: Count) -> Self {
+        const MONTH: u32 = u32::MAX - 1;
+        let (month, week) = (of_month.days == MONTH, of_week.every == 0x7f);
+        let count = match count {
+            Count::OfMonth | Count::Both | Count::Either if month && week => Count::All,
+            Count::Either if month || week => Count::All,
+            Count::Both if month => Count::OfWeek,
+            Count::Both if week => Count::OfMonth,
+            Count::OfMonth if month => Count::All,
+            Count::OfWeek if week => Count::All,
+            count => count,
+        };
+        Self { of_month, of_week, count }
+    }
+
+    /// Whether the other ones are the same in each of these months of every year. Bit n is month n.
+    pub(super) fn same_as(&self, other: &Self, months: u16) -> bool {
+        const LENGTHS: [(u8, u16); 4] =
+            [(28, 1 << 2), (29, 1 << 2), (30, 0b1010_0101_0000), (31, 0b1_0101_1010_1010)];
+        let lengths = LENGTHS.iter().filter(|(_, of)| of & months != 0);
+        let mut shapes = lengths.flat_map(|(length, _)| (0..7).map(|first| Month { length: *length, first }));
+        shapes.all(|month| self.of_shape(month) == other.of_shape(month))
+    }
+
     /// The days that are meant in the month of a date: bit n is day n.
     pub(super) fn within(&self, month_of: Date) -> u32 {
-        let month = Month::of(month_of);
+        self.of_shape(Month::of(month_of))
+    }
+
+    fn of_shape(&self, month: Month) -> u32 {
         match self.count {
             Count::All => month.all(),
             Count::OfMonth => self.of_month.within(month),

@@ -106,6 +106,6 @@ impl fmt::Display for Except {
         write!(f, "except")?;
         self.dates.iter().try_for_each(|(first, last)| write!(f, " {first}..{last}"))?;
         write!(f, " weekdays {:x}", self.weekdays)?;
-        self.crons.iter().try_for_each(|cron| write!(f, " cron {}", cron.as_str()))
+        self.crons.iter().try_for_each(|cron| write!(f, " cron {}", cron.identity()))
     }
 }

@@ -26,6 +26,9 @@ mod cron;
 mod days;
 mod every;
 mod except;
+mod field;
+mod foreign;
+mod former;
 mod recurrence;
 mod times;
 mod windows;
@@ -324,7 +327,7 @@ fn canonical(spec: &CalendarSpec) -> String {
     for rule in &spec.rules {
         // Writing to a string cannot fail.
         let _ = match &rule.form {
-            Form::Cron(cron) => write!(text, "cron {}", cron.as_str()),
+            Form::Cron(cron) => write!(text, "cron {}", cron.identity()),
             Form::Every(every) => write!(text, "every {every}"),
             Form::Recurrence(recurrence) => write!(text, "recurrence {recurrence}"),
             Form::At(times) => {

@@ -31,6 +31,15 @@ pub(super) fn at_least(bits: u64, from: u8) -> Option<u8> {
     if rest == 0 { None } else { u8::try_from(rest.trailing_zeros() + u32::from(from)).ok() }
 }
 
+/// The values of a set, in order.
+pub(super) fn each(mut bits: u64) -> impl Iterator<Item = u8> {
+    std::iter::from_fn(move || {
+        let lowest = at_least(bits, 0)?;
+        bits &= bits - 1;
+        Some(lowest)
+    })
+}
+
 impl Times {
     /// The first of them at or after `from`.
     pub(super) fn at_or_after(&self, from: Time) -> Option<Time> {

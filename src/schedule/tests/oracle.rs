@@ -1,5 +1,5 @@
 //! Cron's rules written a second time, from its manual page and with nothing shared: its own reading of an expression,
-//! and its own judgement of every single minute and day. The calendar must agree, and so must croner about the days.
+//! and its own judgement of every single minute and day. The calendar must agree.
 
 use jiff::civil::{Date, DateTime};
 
@@ -24,7 +24,7 @@ impl Field {
     }
 
     fn is_star(&self) -> bool {
-        self.0 == ["*"]
+        self.0[0].starts_with('*')
     }
 
     /// Whether a plain part names a value: `5`, `1-5`, `*`, `*/5`, `10-30/5`.
@@ -217,7 +217,7 @@ fn a_second_implementation_of_crons_rules_agrees_on_twelve_thousand_random_cases
 }
 
 #[test]
-fn the_days_of_a_random_expression_are_those_of_the_second_implementation_and_of_croner() {
+fn the_days_of_a_random_expression_are_those_of_the_second_implementation() {
     let mut chance = Chance::new("days of cron expressions");
     let mut cases = 0;
     while cases < 1_500 {
@@ -226,23 +226,12 @@ fn the_days_of_a_random_expression_are_those_of_the_second_implementation_and_of
         let near = first + jiff::SignedDuration::from_hours(24 * chance.below(365) as i64);
         let text = format!("0 0 {}", days(&mut chance, near));
         let Ok(cron) = Cron::parse(&text, CronRules::CURRENT) else { continue };
-        let croner = croner::parser::CronParser::new().parse(&text).unwrap();
         let oracle = Oracle::of(&text);
         for date in std::iter::successors(Some(first), |date| date.tomorrow().ok()).take(366) {
             let noon = date.to_datetime(jiff::civil::time(0, 0, 0, 0));
             let ours = cron.next(noon, jiff::tz::Offset::UTC) == Some(noon);
             assert_eq!(ours, oracle.fires_on(date), "'{text}' on {date}; {chance}");
-            assert_eq!(ours, croners(&croner, date), "croner: '{text}' on {date}; {chance}");
         }
         cases += 1;
     }
-}
-
-fn croners(cron: &croner::Cron, date: Date) -> bool {
-    use croner::time::Weekday::{Friday, Monday, Saturday, Sunday, Thursday, Tuesday, Wednesday};
-    let weekdays = [Sunday, Monday, Tuesday, Wednesday, Thursday, Friday, Saturday];
-    let weekday = weekdays[usize::from(date.weekday().to_sunday_zero_offset().unsigned_abs())];
-    let (month, day) = (u32::from(date.month().unsigned_abs()), u32::from(date.day().unsigned_abs()));
-    cron.pattern.month_match(month).unwrap()
-        && cron.pattern.day_match(i32::from(date.year()), month, day, weekday).unwrap()
 }

@@ -1,0 +1,300 @@
+//! One field of a cron expression: from its text to the values that it names, or to what is wrong with it and what
+//! to write instead. The forms are those of crontab(5), and `L`, `W` and `#` beside them.
+
+/// What a field is about: which values there are, and what they are called.
+#[derive(Debug)]
+pub(super) struct Field {
+    pub(super) name: &'static str,
+    pub(super) least: u8,
+    pub(super) most: u8,
+    /// The names of the values from `least` on.
+    names: &'static [&'static str],
+    holds: &'static str,
+}
+
+pub(super) const SECOND: Field = Field { name: "second", least: 0, most: 59, names: &[], holds: "0-59" };
+pub(super) const MINUTE: Field = Field { name: "minute", ..SECOND };
+pub(super) const HOUR: Field = Field { name: "hour", least: 0, most: 23, names: &[], holds: "0-23" };
+pub(super) const DAY: Field =
+    Field { name: "day of the month", least: 1, most: 31, names: &[], holds: "1-31, L, LW or 1W-31W" };
+pub(super) const MONTH: Field =
+    Field { name: "month", least: 1, most: 12, names: &MONTHS, holds: "1-12 or JAN-DEC" };
+/// Sunday is 0 and 7.
+pub(super) const WEEKDAY: Field =
+    Field { name: "weekday", least: 0, most: 7, names: &WEEKDAYS, holds: "0-7 or SUN-SAT" };
+
+const MONTHS: [&str; 12] =
+    ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"];
+pub(super) const WEEKDAYS: [&str; 7] = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
+
+/// What a field names. Bit n is the value n; only the fields of days have more than `every`.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Named {
+    pub(super) every: u64,
+    /// The first, second … fifth of a weekday in the month.
+    pub(super) nth: [u64; 5],
+    /// The last of a weekday in the month.
+    pub(super) last: u64,
+    /// The working day next to a day.
+    pub(super) near: u64,
+    pub(super) last_day: bool,
+    pub(super) last_working: bool,
+    /// Whether the text begins with `*`, which crontab(5) makes something of.
+    pub(super) star: bool,
+}
+
+impl Named {
+    /// Whether it names nothing at all.
+    pub(super) fn is_empty(&self) -> bool {
+        let sets = [self.every, self.last, self.near].into_iter().chain(self.nth);
+        sets.fold(0, |all, set| all | set) == 0 && !self.last_day && !self.last_working
+    }
+}
+
+/// Which days of a weekday in a month.
+enum Nth {
+    Every,
+    /// From 0.
+    Nth(usize),
+    Last,
+}
+
+impl Field {
+    /// Reads the text of a field, in upper case. A part between two commas may be empty, since it could be before.
+    ///
+    /// # Errors
+    /// What is wrong with it, as a clause.
+    pub(super) fn read(&self, text: &str) -> Result<Named, String> {
+        let mut named = Named { star: text.starts_with(['*', '?']), ..Named::default() };
+        for part in text.split(',').filter(|part| !part.is_empty()) {
+            self.part(part, &mut named).map_err(|why| {
+                let within = if part == text { String::new() } else { format!(" in '{text}'") };
+                format!("the {} is '{part}'{within}{why}", self.name)
+            })?;
+        }
+        Ok(named)
+    }
+
+    fn is_of_days(&self) -> bool {
+        matches!(self.name, "day of the month" | "weekday")
+    }
+
+    fn is_weekday(&self) -> bool {
+        self.name == WEEKDAY.name
+    }
+
+    /// Reads one part of a list.
+    fn part(&self, part: &str, named: &mut Named) -> Result<(), String> {
+        if self.name == DAY.name {
+            match part {
+                "L" => named.last_day = true,
+                "LW" => named.last_working = true,
+                _ => {
+                    if let Some(day) = part.strip_suffix('W').and_then(|day| self.value(day)) {
+                        named.near |= 1 << day;
+                    } else {
+                        named.every |= self.range(part, part)?;
+                    }
+                }
+            }
+            return Ok(());
+        }
+        let (range, nth) = self.nth(part)?;
+        let mut set = self.range(range, part)?;
+        if self.is_weekday() {
+            set = (set | set >> 7) & 0x7f;
+        }
+        match nth {
+            Nth::Every => named.every |= set,
+            Nth::Nth(n) => named.nth[n] |= set,
+            Nth::Last => named.last |= set,
+        }
+        Ok(())
+    }
+
+    /// Splits `#2`, `#L` or `L` from weekdays.
+    fn nth<'a>(&self, part: &'a str) -> Result<(&'a str, Nth), String> {
+        if !self.is_weekday() {
+            return Ok((part, Nth::Every));
+        }
+        if let Some((range, nth)) = part.split_once('#') {
+            return match nth.trim_start_matches('0') {
+                "L" => Ok((range, Nth::Last)),
+                nth @ ("1" | "2" | "3" | "4" | "5") => {
+                    Ok((range, Nth::Nth(usize::from(nth.as_bytes()[0] - b'1'))))
+                }
+                _ => Err(": after # comes 1 to 5, or L for the last of the month".to_owned()),
+            };
+        }
+        match part.strip_suffix('L') {
+            Some(day) if self.value(day).is_some() => Ok((day, Nth::Last)),
+            Some("") => Err(
+                ": L alone is no weekday. The last Friday of the month is FRIL; the last day of the month \
+                             is L in the field of the day; Quartz means Saturday by it, which is SAT here"
+                    .to_owned(),
+            ),
+            Some(days) if days.contains('-') => {
+                Err(format!(": for the last of each of these weekdays in the month, write {days}#L"))
+            }
+            _ => Ok((part, Nth::Every)),
+        }
+    }
+
+    /// Reads `*`, `5`, `1-5`, `*/2` or `1-5/2`.
+    fn range(&self, text: &str, part: &str) -> Result<u64, String> {
+        let (range, step) = match text.split_once('/') {
+            None => (text, None),
+            Some((range, step)) => match number(step) {
+                Some(step @ 1..) => (range, Some(step)),
+                Some(0) => return Err(": a step of 0 leads nowhere; it is 1 or more".to_owned()),
+                None => return Err(format!(", and '{step}' is no step; it is 1 or more")),
+            },
+        };
+        let (first, last) = match range.split_once('-') {
+            _ if range == "*" || (range == "?" && self.is_of_days()) => (self.least, self.most),
+            Some((first, last)) => match (self.value(first), self.value(last)) {
+                (Some(from), Some(to)) => (from, self.end(from, last, to)),
+                _ => return Err(self.unknown(part)),
+            },
+            None => match (self.value(range), step) {
+                (Some(value), None) => (value, value),
+                (Some(value), Some(step)) => return Err(self.start_with_step(range, value, step)),
+                (None, Some(step)) if range.is_empty() => {
+                    return Err(format!(": before the step something is missing; write */{step}"));
+                }
+                (None, _) => return Err(self.unknown(part)),
+            },
+        };
+        if first > last {
+            let suffix = &part[text.len()..];
+            return Err(self.backwards(range, step, suffix));
+        }
+        let step = step.map_or(1, usize::from);
+        Ok((first..=last).step_by(step).fold(0, |set, value| set | 1 << value))
+    }
+
+    /// The end of a range: SUN ends the week, unless the range began with it.
+    fn end(&self, first: u8, text: &str, last: u8) -> u8 {
+        if self.is_weekday() && text == WEEKDAYS[0] { if first % 7 == 0 { first } else { 7 } } else { last }
+    }
+
+    /// A number or a name of the field.
+    fn value(&self, text: &str) -> Option<u8> {
+        let named = self.names.iter().position(|name| *name == text);
+        let value = match named {
+            Some(at) => self.least + u8::try_from(at).ok()?,
+            None => u8::try_from(number(text)?).ok()?,
+        };
+        (self.least..=self.most).contains(&value).then_some(value)
+    }
+}
+
+/// Digits, and nothing else.
+fn number(text: &str) -> Option<u16> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| text.parse().ok()).flatten()
+}
+
+/// What is wrong, and what to write instead.
+impl Field {
+    /// `5/15`, which other crons read as `5-59/15`.
+    fn start_with_step(&self, text: &str, value: u8, step: u16) -> String {
+        // The week ends with Saturday for those who write so.
+        let most = if self.is_weekday() { 6.max(value) } else { self.most };
+        let by_name = self.names.iter().any(|name| *name == text);
+        let last = if by_name { self.called(most) } else { most.to_string() };
+        if value == most {
+            return format!(": nothing comes after it, so it needs no step; write {text}");
+        }
+        format!(": a step goes with a range; write {text}-{last}/{step}")
+    }
+
+    /// `22-2`, and the same as two ranges, or as a list if it has a step.
+    fn backwards(&self, range: &str, step: Option<u16>, suffix: &str) -> String {
+        format!(": it runs backwards; write {}", self.wrapped(range, step, suffix).unwrap_or_default())
+    }
+
+    fn wrapped(&self, range: &str, step: Option<u16>, suffix: &str) -> Option<String> {
+        let (first, last) = range.split_once('-')?;
+        let (from, to) = (self.value(first)?, self.value(last)?);
+        let by_name = self.names.contains(&first);
+        let called = |value: u8| if by_name { self.called(value) } else { value.to_string() };
+        // Sunday ends the week as 7, and the next one begins with Monday.
+        let (most, least) = if self.is_weekday() { (7, 1) } else { (self.most, self.least) };
+        if let Some(step) = step {
+            let all = (from..=most).chain(least..=to).step_by(usize::from(step));
+            return Some(all.map(|value| called(value) + suffix).collect::<Vec<_>>().join(","));
+        }
+        let span = |first: u8, last: u8| match first == last {
+            true => called(first),
+            false => format!("{}-{}", called(first), called(last)),
+        };
+        let mut text = span(from, most) + suffix;
+        if to >= least {
+            text.push_str(&format!(",{}{suffix}", span(least, to)));
+        }
+        Some(text)
+    }
+
+    /// The name of a value.
+    fn called(&self, value: u8) -> String {
+        let at = if self.is_weekday() { usize::from(value % 7) } else { usize::from(value - self.least) };
+        self.names.get(at).map_or_else(|| value.to_string(), |name| (*name).to_owned())
+    }
+
+    /// A part that is none of the forms.
+    fn unknown(&self, part: &str) -> String {
+        let hint = self.hint(part).map(|hint| format!("; {hint}")).unwrap_or_default();
+        format!(", which is not of {}{hint}", self.holds)
+    }
+
+    fn hint(&self, part: &str) -> Option<String> {
+        let long = |word: &str| word.len() > 3 && word.bytes().all(|byte| byte.is_ascii_alphabetic());
+        let words = part.split(['-', '/', '#']).filter(|word| long(word));
+        let short = words.fold(part.to_owned(), |text, word| match self.short(word) {
+            Some(name) => text.replace(word, name),
+            None => text,
+        });
+        if short != part {
+            return Some(format!("write {short}"));
+        }
+        let before_last = part.strip_prefix("L-").and_then(number);
+        Some(match (self.name, part) {
+            ("hour", "24") => "midnight is 0".to_owned(),
+            ("minute", "60") => "the full hour is 0".to_owned(),
+            ("second", "60") => "the full minute is 0".to_owned(),
+            ("weekday", "8" | "9") => "Sunday is 0 and 7".to_owned(),
+            ("weekday", part) if part.contains('W') && !self.names.iter().any(|name| part.contains(name)) => {
+                "W stands in the field of the day".to_owned()
+            }
+            ("day of the month", _) if before_last.is_some() => {
+                let from_end = before_last.map_or(1, |before| u32::from(before) + 1);
+                format!(
+                    "days before the last are told by a recurrence: {{ recurrence: {{ frequency: Month, interval: 1, \
+                     startTime: …, schedule: {{ monthDays: [-{from_end}] }} }} }}"
+                )
+            }
+            ("day of the month", part) if part.ends_with('W') && part.contains('-') => {
+                "W goes with one day; write a list, such as 1W,2W".to_owned()
+            }
+            ("day of the month", part) if part.contains('#') => {
+                "# stands in the field of the weekday".to_owned()
+            }
+            ("day of the month", part) if part.starts_with('+') => "+ stands before the weekday".to_owned(),
+            (_, "?") => "? stands for the days only; write *".to_owned(),
+            (_, part) if part.starts_with('H') || part.contains('~') => {
+                "a time by chance is not known here; write a number, and spread starts with `jitter`"
+                    .to_owned()
+            }
+            (_, part) if !part.is_ascii() => {
+                "it has a character that is no plain letter, digit or sign".to_owned()
+            }
+            _ => return None,
+        })
+    }
+
+    /// The name that a longer word begins with: MON of MONDAY.
+    fn short(&self, word: &str) -> Option<&'static str> {
+        self.names.iter().copied().find(|name| word.starts_with(name))
+    }
+}
