@@ -53,6 +53,8 @@ names! {
     DaemonFailed = "daemon.failed",
     /// A schedule is in force from now on.
     ScheduleLoaded = "schedule.loaded",
+    /// The cron expressions of an entry are read otherwise than before, and name other times.
+    ScheduleRulesChanged = "schedule.rules_changed",
     /// The schedule file is wrong; the old schedule goes on.
     ScheduleRejected = "schedule.rejected",
     /// A new token is in use.
@@ -171,6 +173,10 @@ macro_rules! with_event_fields {
             first: String,
             /// The last nominal time of a row of skips, or of a backfill.
             last: String,
+            /// The next nominal time of an entry, from the first on that is another than before (RFC 3339, UTC).
+            next_time: String,
+            /// The same as it would have been before.
+            next_time_before: String,
             /// Identifies a backfill.
             backfill_id: String,
             /// How many, where one event stands for several.

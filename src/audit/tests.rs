@@ -7,6 +7,7 @@ use super::*;
 use crate::config;
 use crate::config::tests::AZURE;
 use crate::ledger::{InForce, OpenPause, State};
+use crate::schedule::CronRules;
 
 const MINUTELY: &str = "{ name: a, pipeline: P, schedule: { every: 1m } }";
 const HALF_MINUTELY: &str = "{ name: a, pipeline: P, schedule: { every: 30s } }";
@@ -29,9 +30,14 @@ struct Case {
 
 impl Case {
     /// A schedule with this entry was in force from this millisecond on. Its name is its version.
-    fn in_force(mut self, milliseconds: i64, version: &str, entries: &str) -> Self {
+    fn in_force(self, milliseconds: i64, version: &str, entries: &str) -> Self {
+        self.read_by(milliseconds, version, Some(CronRules::CURRENT), entries)
+    }
+
+    /// The same, with its cron expressions read by these rules.
+    fn read_by(mut self, milliseconds: i64, version: &str, rules: Option<CronRules>, entries: &str) -> Self {
         let at = jiff::Timestamp::from_millisecond(milliseconds).unwrap();
-        self.evidence.in_force.push(InForce { at, version: version.into() });
+        self.evidence.in_force.push(InForce { at, version: version.into(), rules });
         self.versions.insert(version.to_owned(), format!("{AZURE}pipelines: [{entries}]\n"));
         self
     }
@@ -76,16 +82,16 @@ impl Case {
     }
 
     fn timeline(&self) -> Timeline {
-        let read = |version: &str| -> Calendars {
+        let read = |version: &str, rules: CronRules| -> Calendars {
             let text = self.versions.get(version).ok_or("not kept")?;
-            let settings = config::load_accepted(text.as_bytes(), version, &|_| None)
+            let settings = config::load_accepted(text.as_bytes(), version, &|_| None, rules)
                 .map_err(|problems| problems.to_string())?;
             let enabled = settings.entries.iter().filter(|entry| entry.enabled);
             Ok(enabled.map(|entry| (entry.name.clone(), Arc::clone(&entry.calendar))).collect())
         };
         let mut timeline = Timeline::new(&self.evidence);
-        for version in timeline.versions() {
-            timeline.take_in(&version, read(&version));
+        for (version, rules) in timeline.versions() {
+            timeline.take_in(&version, rules, read(&version, rules));
         }
         timeline
     }

@@ -1,13 +1,13 @@
 //! Which calendar an entry had when: the versions that were in force, one after the other.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use crate::ids::{EntryName, Nominal};
 use crate::ledger::{Evidence, InForce, Kept};
-use crate::schedule::{Calendar, Fingerprint};
+use crate::schedule::{Calendar, CronRules, Fingerprint};
 
 /// Why nothing can be said of some nominal times.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub enum Gone {
     Pruned,
     /// The version that was in force is not kept, or cannot be read any more: why.
     Unreadable(String),
+    /// The version that was in force was read by rules that this version of the program does not know.
+    RulesChanged,
 }
 
 /// Nominal times of which nothing can be said.
@@ -41,7 +43,9 @@ struct Period {
     after: Nominal,
     until: Nominal,
     version: Arc<str>,
-    unreadable: Option<String>,
+    /// By which rules it was read, if they are known.
+    rules: Option<CronRules>,
+    gone: Option<Gone>,
 }
 
 /// An entry had this calendar for these nominal times.
@@ -86,18 +90,19 @@ impl Timeline {
         }
     }
 
-    /// The versions that matter, each once.
+    /// The versions that matter, each once with each of the rules by which it was read.
     #[must_use]
-    pub fn versions(&self) -> BTreeSet<Arc<str>> {
-        self.periods.iter().map(|period| Arc::clone(&period.version)).collect()
+    pub fn versions(&self) -> HashSet<(Arc<str>, CronRules)> {
+        self.periods.iter().filter_map(|period| Some((Arc::clone(&period.version), period.rules?))).collect()
     }
 
-    /// Takes in what a version says.
-    pub fn take_in(&mut self, version: &str, calendars: Calendars) {
-        let mine = self.periods.iter_mut().filter(|period| &*period.version == version);
+    /// Takes in what a version says, read by these rules.
+    pub fn take_in(&mut self, version: &str, rules: CronRules, calendars: Calendars) {
+        let is_mine = |period: &&mut Period| &*period.version == version && period.rules == Some(rules);
+        let mine = self.periods.iter_mut().filter(is_mine);
         let calendars = match calendars {
             Ok(calendars) => calendars,
-            Err(why) => return mine.for_each(|period| period.unreadable = Some(why.clone())),
+            Err(why) => return mine.for_each(|period| period.gone = Some(Gone::Unreadable(why.clone()))),
         };
         let bounds: Vec<(Nominal, Nominal)> = mine.map(|period| (period.after, period.until)).collect();
         for (entry, calendar) in calendars {
@@ -135,15 +140,15 @@ impl Timeline {
     #[must_use]
     pub fn uncovered(&self) -> Vec<Uncovered> {
         let before = Uncovered { after: None, until: self.begin, why: self.why.clone(), version: None };
-        let unreadable = self.periods.iter().filter_map(|period| {
+        let gone = self.periods.iter().filter_map(|period| {
             Some(Uncovered {
                 after: Some(period.after),
                 until: period.until,
-                why: Gone::Unreadable(period.unreadable.clone()?),
+                why: period.gone.clone()?,
                 version: Some(Arc::clone(&period.version)),
             })
         });
-        std::iter::once(before).chain(unreadable).collect()
+        std::iter::once(before).chain(gone).collect()
     }
 
     /// The version in force for a nominal time.
@@ -158,8 +163,7 @@ impl Timeline {
 
     /// Whether it is known what was in force all the time between two nominal times.
     pub(super) fn covers(&self, first: Nominal, last: Nominal) -> bool {
-        let unknown =
-            |period: &Period| period.unreadable.is_some() && period.after < last && first <= period.until;
+        let unknown = |period: &Period| period.gone.is_some() && period.after < last && first <= period.until;
         first > self.begin && !self.periods.iter().any(unknown)
     }
 
@@ -206,11 +210,12 @@ fn periods(in_force: &[InForce], begin: Nominal) -> Vec<Period> {
     let mut end = Nominal::at_or_before(Timestamp::MAX);
     let mut periods: Vec<Period> = Vec::new();
     // From the last one on: a later version rules from its own coming on, whatever came before.
-    for InForce { at, version } in in_force.iter().rev() {
+    for InForce { at, version, rules } in in_force.iter().rev() {
         let after = Nominal::at_or_before(*at).max(begin);
         if after < end {
             let version = Arc::clone(version);
-            periods.push(Period { since: *at, after, until: end, version, unreadable: None });
+            let gone = rules.is_none().then_some(Gone::RulesChanged);
+            periods.push(Period { since: *at, after, until: end, version, rules: *rules, gone });
             end = after;
         }
     }

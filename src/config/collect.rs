@@ -27,6 +27,8 @@ pub(super) struct Collector<'a> {
     outside: Outside<'a>,
     /// When templates are tried out, if they are.
     now: Option<Timestamp>,
+    /// How cron expressions are read.
+    rules: CronRules,
     keys: HashMap<TypeId, Rc<[String]>>,
     zones: HashMap<String, Result<Zone, String>>,
     crons: HashMap<String, Result<Cron, String>>,
@@ -58,12 +60,13 @@ pub(super) fn join(path: &str, key: &str) -> String {
 }
 
 impl<'a> Collector<'a> {
-    pub(super) fn new(outside: Outside<'a>, now: Option<Timestamp>) -> Self {
+    pub(super) fn new(outside: Outside<'a>, now: Option<Timestamp>, rules: CronRules) -> Self {
         Self {
             found: Vec::new(),
             noted: HashSet::new(),
             outside,
             now,
+            rules,
             keys: HashMap::new(),
             zones: HashMap::new(),
             crons: HashMap::new(),
@@ -181,7 +184,7 @@ impl<'a> Collector<'a> {
         let cron = match self.crons.get(text) {
             Some(known) => known.clone(),
             None => {
-                let read = Cron::parse(text, CronRules::CURRENT).map_err(|error| error.to_string());
+                let read = Cron::parse(text, self.rules).map_err(|error| error.to_string());
                 self.crons.entry(text.to_owned()).or_insert(read).clone()
             }
         };

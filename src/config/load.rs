@@ -13,6 +13,7 @@ use super::problem::{Found, Problems};
 use super::value::duration_within;
 use super::{Azure, Credential, Daemon, SecretSource, Settings, TokenEndpoint, except, keys, raw, yaml};
 use crate::ids::{FactoryName, ResourceGroup, SubscriptionId};
+use crate::schedule::CronRules;
 
 const TENANT_HINT: &str = "it is the directory (tenant) ID of the app registration";
 const CLIENT_HINT: &str = "it is the application (client) ID of the app registration";
@@ -24,11 +25,12 @@ const CLIENT_HINT: &str = "it is the application (client) ID of the app registra
 /// # Errors
 /// [`Problems`]: everything that is wrong with it.
 pub fn load(text: &[u8], file: &str, outside: Outside<'_>, now: Timestamp) -> Result<Settings, Problems> {
-    read(text, file, outside, Some(now))
+    read(text, file, outside, Some(now), CronRules::CURRENT)
 }
 
 /// Reads a schedule that was accepted before. Its templates are not tried out: what was good when it was
-/// accepted is not refused for what they would say today. Its holidays are those that were kept in the text.
+/// accepted is not refused for what they would say today. Its holidays are those that were kept in the text, and its
+/// cron expressions are read by these rules.
 ///
 /// # Errors
 /// [`Problems`]: everything that is wrong with it.
@@ -36,6 +38,7 @@ pub fn load_accepted(
     text: &[u8],
     file: &str,
     environment: &dyn Fn(&str) -> Option<String>,
+    rules: CronRules,
 ) -> Result<Settings, Problems> {
     let text = String::from_utf8_lossy(text);
     let (text, kept) = except::without_holidays(&text);
@@ -43,10 +46,16 @@ pub fn load_accepted(
         Some(dates) => Ok(except::as_file(dates)),
         None => Err("was not kept with this version of the schedule".to_owned()),
     };
-    read(text.as_bytes(), file, Outside { environment, file: &of_then }, None)
+    read(text.as_bytes(), file, Outside { environment, file: &of_then }, None, rules)
 }
 
-fn read(text: &[u8], file: &str, outside: Outside<'_>, now: Option<Timestamp>) -> Result<Settings, Problems> {
+fn read(
+    text: &[u8],
+    file: &str,
+    outside: Outside<'_>,
+    now: Option<Timestamp>,
+    rules: CronRules,
+) -> Result<Settings, Problems> {
     let text = match readable(text) {
         Ok(text) => text,
         Err(unreadable) => {
@@ -58,7 +67,7 @@ fn read(text: &[u8], file: &str, outside: Outside<'_>, now: Option<Timestamp>) -
         Ok(tree) => tree,
         Err(error) => return Err(Problems::locate(file, text, vec![Found::text(error.at, error.message)])),
     };
-    let mut collector = Collector::new(outside, now);
+    let mut collector = Collector::new(outside, now, rules);
     let settings = settings(&mut collector, tree);
     match settings {
         Some(settings) if collector.count() == 0 => Ok(settings),

@@ -9,9 +9,10 @@ use super::{Exit, Outside};
 use crate::azure::{Client, ClientError};
 use crate::clock::Now;
 use crate::config::{self, Entry, Settings};
-use crate::engine::Random;
+use crate::engine::{Random, Schedule};
 use crate::event::{Event, Fields, Level, Name, chain};
 use crate::ledger::{Ledger as _, Lock, LockError, Snapshot, SqliteLedger};
+use crate::schedule::CronRules;
 
 /// Between two tries to open a ledger that may become available.
 const OPEN_AGAIN: Duration = Duration::from_secs(2);
@@ -31,7 +32,8 @@ pub(super) struct Begun {
     pub(super) lock: Lock,
     pub(super) lock_taken: Now,
     pub(super) snapshot: Snapshot,
-    /// The entries of the schedule that was in force last, if it is another and can still be read.
+    /// The entries of the schedule that was in force last, as it was read then, if it is another, or was read by other
+    /// rules, and can still be read.
     pub(super) before: Vec<Arc<Entry>>,
 }
 
@@ -73,9 +75,12 @@ pub(super) async fn begin(outside: &Outside) -> Result<Begun, Exit> {
 }
 
 fn entries_before(outside: &Outside, loaded: &Loaded, snapshot: &Snapshot) -> Vec<Arc<Entry>> {
-    let other = snapshot.schedule.as_ref().filter(|(version, _)| *version != loaded.schedule.version);
-    let parsed =
-        other.and_then(|(_, text)| schedule_file::accepted(text.as_bytes(), "", &outside.environment).ok());
+    let Schedule { version, rules, .. } = &loaded.schedule;
+    let other =
+        snapshot.schedule.as_ref().filter(|last| last.version != *version || last.rules != Some(*rules));
+    let parsed = other.and_then(|last| {
+        schedule_file::accepted(last.text.as_bytes(), "", &outside.environment, last.rules?).ok()
+    });
     parsed.map(|before| before.schedule.entries).unwrap_or_default()
 }
 
@@ -87,13 +92,23 @@ fn ledger_of(loaded: Option<&Loaded>, rejected: Option<&Rejection>, outside: &Ou
     schedule_file::ledger_path(named, &outside.environment)
 }
 
-/// The last schedule that was in force, instead of a file that is wrong.
+/// The last schedule that was in force, instead of a file that is wrong. It is read by the rules of today; only where
+/// those refuse it, it goes on as it was read then, since nothing must stop for a new version of the program.
 fn last_good(outside: &Outside, snapshot: &Snapshot, rejected: Option<&Rejection>) -> Result<Loaded, Exit> {
-    let parsed = snapshot.schedule.as_ref().map(|(version, text)| {
-        let file = format!("schedule version {}", version.chars().take(12).collect::<String>());
-        schedule_file::accepted(text.as_bytes(), &file, &outside.environment)
+    let parsed = snapshot.schedule.as_ref().map(|last| {
+        let file = format!("schedule version {}", last.version.chars().take(12).collect::<String>());
+        let read = |rules| schedule_file::accepted(last.text.as_bytes(), &file, &outside.environment, rules);
+        read(CronRules::CURRENT).or_else(|rejection| match last.rules {
+            Some(rules) if rules != CronRules::CURRENT => read(rules),
+            _ => Err(rejection),
+        })
     });
     let (instead, result) = match parsed {
+        Some(Ok(loaded)) if loaded.schedule.rules != CronRules::CURRENT => (
+            "the last good schedule runs instead, with its cron expressions read as the version of the program before \
+             read them",
+            Ok(loaded),
+        ),
         Some(Ok(loaded)) => ("the last good schedule runs instead", Ok(loaded)),
         Some(Err(_)) => {
             ("nothing runs: the last good schedule is not valid for this version", Err(Exit::Config))

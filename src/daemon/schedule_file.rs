@@ -9,6 +9,7 @@ use crate::azure::Environment;
 use crate::config::{self, Problems, Settings};
 use crate::engine::Schedule;
 use crate::event::{Event, Fields, Level, Name};
+use crate::schedule::CronRules;
 
 /// Files larger than this are refused before they are read.
 pub const MAX_FILE_BYTES: u64 = 32 * 1024 * 1024;
@@ -126,24 +127,30 @@ pub fn load(path: &Path, environment: &Environment, now: Timestamp) -> Result<Lo
     let kept = read.as_ref().ok().filter(|settings| !settings.holidays.is_empty()).map(|settings| {
         config::with_holidays(&String::from_utf8_lossy(&text), &settings.holidays).into_bytes()
     });
-    of(&kept.unwrap_or(text), read)
+    of(&kept.unwrap_or(text), read, CronRules::CURRENT)
 }
 
-/// Validates the text of a schedule that was in force before.
+/// Validates the text of a schedule that was in force before, its cron expressions read by these rules.
 ///
 /// # Errors
 /// [`Rejection`], with everything that is wrong.
-pub fn accepted(text: &[u8], file: &str, environment: &Environment) -> Result<Loaded, Rejection> {
+pub fn accepted(
+    text: &[u8],
+    file: &str,
+    environment: &Environment,
+    rules: CronRules,
+) -> Result<Loaded, Rejection> {
     let look_up = |name: &str| environment(name);
-    of(text, config::load_accepted(text, file, &look_up))
+    of(text, config::load_accepted(text, file, &look_up, rules), rules)
 }
 
-fn of(text: &[u8], read: Result<Settings, Problems>) -> Result<Loaded, Rejection> {
+fn of(text: &[u8], read: Result<Settings, Problems>, rules: CronRules) -> Result<Loaded, Rejection> {
     match read {
         Ok(settings) => {
             let schedule = Schedule {
                 version: version(text).into(),
                 text: String::from_utf8_lossy(text).into(),
+                rules,
                 daemon: settings.daemon.clone(),
                 studio: settings.azure.studio,
                 entries: settings.entries.clone(),

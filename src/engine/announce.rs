@@ -6,8 +6,9 @@ use super::runs::Run;
 use super::{Attempted, Intent, Live};
 use crate::azure::look::FoundRun;
 use crate::azure::outcome::Refusal;
+use crate::config::Entry;
 use crate::event::{Event, Fields, Level, Name};
-use crate::ids::{EntryName, Factory, RunId};
+use crate::ids::{EntryName, Factory, Nominal, RunId};
 use crate::ledger::{Backfill, Reason, skipped};
 
 /// The longest text of a service in a message; the field has all of it.
@@ -351,6 +352,29 @@ pub(super) fn skipped_together(intents: &[&Intent], reason: Reason) -> Option<Ev
     let first = intents.iter().min_by_key(|intent| intent.nominal)?;
     let last = intents.iter().max_by_key(|intent| intent.nominal)?;
     Some(skipped(first, reason, last.nominal, intents.len() as u64))
+}
+
+/// The cron expressions of an entry are read otherwise than before; its next nominal times by both, from the first on
+/// by which they differ.
+pub(super) fn read_otherwise(entry: &Entry, next: Option<Nominal>, next_before: Option<Nominal>) -> Event {
+    let fields = Fields {
+        entry: Some(entry.name.to_string()),
+        pipeline: Some(entry.pipeline.to_string()),
+        factory: Some(entry.factory.name.to_string()),
+        next_time: next.map(|next| next.to_string()),
+        next_time_before: next_before.map(|next| next.to_string()),
+        ..Fields::default()
+    };
+    let shown = |next: Option<Nominal>| next.map_or_else(|| "never".to_owned(), |next| next.to_string());
+    let message = format!(
+        "{}: its cron expression is read as Vixie's cron reads it from now on, and names other times than before; next \
+         {}, by the reading of before {} (adf-cron explain {} says what it names)",
+        entry.name,
+        shown(next),
+        shown(next_before),
+        entry.name
+    );
+    Event::new(Level::Warn, Name::ScheduleRulesChanged, message, fields)
 }
 
 /// What `schedule.loaded` says.

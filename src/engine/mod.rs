@@ -28,6 +28,7 @@ mod ready;
 mod recovery;
 mod reload;
 mod requests;
+mod rules;
 mod runs;
 mod search;
 mod start;
@@ -50,7 +51,7 @@ use crate::config::{Daemon, Entry};
 use crate::event::Event;
 use crate::ids::{EntryName, FiringId, Nominal, RunId, SubscriptionId};
 use crate::ledger::{Batch, Intent, Mark, Pause, Record, Request};
-use crate::schedule::Calendar;
+use crate::schedule::{Calendar, CronRules};
 
 pub use backfill::MOST as MOST_OF_A_BACKFILL;
 
@@ -71,6 +72,8 @@ pub struct Schedule {
     pub version: Arc<str>,
     /// The text of the file.
     pub text: Arc<str>,
+    /// How its cron expressions were read.
+    pub rules: CronRules,
     /// How the daemon works under it.
     pub daemon: Daemon,
     /// Where people watch their runs.

@@ -10,13 +10,13 @@ use jiff::Timestamp;
 use super::live::{Live, Phase};
 use super::missed::{Lost, Run, add, choose, is_late};
 use super::steps::is_old;
-use super::{Engine, announce};
+use super::{Engine, Schedule, announce};
 use crate::azure::outcome::Refusal;
 use crate::clock::Now;
 use crate::config::Entry;
 use crate::ids::{EntryName, FiringId, Kind, Nominal};
 use crate::ledger::{Body, Intent, Mark, Reason, Record, Skips, State};
-use crate::schedule::Calendar;
+use crate::schedule::{Calendar, CronRules};
 use crate::template::{Parameters, TemplateError};
 
 /// Intents of one transaction; what is left follows when it is durable.
@@ -66,18 +66,20 @@ impl Slot {
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) version: Arc<str>,
+    /// How the cron expressions of that version were read.
+    pub(super) rules: CronRules,
     pub(super) slots: HashMap<EntryName, Slot>,
     /// May hold times that are out of date; a slot's `next` is the truth.
     heap: BinaryHeap<Reverse<(Nominal, EntryName)>>,
 }
 
 impl Plan {
-    pub(super) fn new(version: Arc<str>, slots: HashMap<EntryName, Slot>) -> Self {
+    pub(super) fn new(schedule: &Schedule, slots: HashMap<EntryName, Slot>) -> Self {
         let heap = slots
             .iter()
             .filter_map(|(name, slot)| slot.next.map(|next| Reverse((next, name.clone()))))
             .collect();
-        Self { version, slots, heap }
+        Self { version: Arc::clone(&schedule.version), rules: schedule.rules, slots, heap }
     }
 
     /// The earliest nominal time that is not planned yet, and its entry.

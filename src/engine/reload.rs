@@ -106,6 +106,8 @@ impl Engine {
         for (_, intents) in removed {
             self.skip_planned(&intents, Reason::Removed, now.wall);
         }
+        let before: Vec<_> = self.plan.slots.values().map(|slot| Arc::clone(&slot.entry)).collect();
+        self.say_what_is_read_otherwise(&before, self.plan.rules, schedule, swap);
         let added = changes.begun.len() - changes.moved;
         let over = self.plan.slots.values().filter_map(|slot| {
             changes.ends(&slot.entry.name).map(|why| (Arc::clone(&slot.entry), slot.mark, why))
@@ -160,13 +162,14 @@ impl Engine {
         self.records.push(Record::Loaded(Box::new(Loaded {
             version: Arc::clone(&schedule.version),
             text: Arc::clone(&schedule.text),
+            rules: schedule.rules,
             at: now.wall,
             begun: changes.begun,
             ended: changes.ended,
         })));
         self.settings = schedule.daemon.clone();
         self.studio = schedule.studio;
-        self.plan = Plan::new(Arc::clone(&schedule.version), changes.slots);
+        self.plan = Plan::new(schedule, changes.slots);
         self.leave_out_paused();
     }
 

@@ -27,7 +27,7 @@ impl Engine {
             studio: schedule.studio,
             random,
             clocks: Clocks::new(now),
-            plan: Plan::new(Arc::clone(&schedule.version), HashMap::new()),
+            plan: Plan::new(schedule, HashMap::new()),
             live: HashMap::new(),
             committing: HashMap::new(),
             timers: BTreeSet::new(),
@@ -73,7 +73,7 @@ impl Engine {
         let mut engine = Self::new(schedule, snapshot, random, now);
         let swap = Nominal::at_or_before(now.wall);
         let changes = Changes::between(&HashMap::new(), &HashMap::new(), &schedule.entries, swap);
-        engine.plan = Plan::new(Arc::clone(&schedule.version), changes.slots);
+        engine.plan = Plan::new(schedule, changes.slots);
         engine.only_requests = true;
         engine.was_clean = snapshot.clean_stop;
         // They are the daemon's work, and can only be ended here.
@@ -98,9 +98,12 @@ impl Engine {
         let known = snapshot.marks.iter().map(|(name, known)| (name, known.clone())).collect();
         let changes = Changes::between(&known, &HashMap::new(), &schedule.entries, swap);
         let counts = (changes.begun.len() - changes.moved, changes.moved);
-        if let Some((version, _)) = &snapshot.schedule {
+        if let Some(last) = &snapshot.schedule {
             // What is left of a calendar is closed under the version that had it.
-            engine.plan.version = Arc::clone(version);
+            engine.plan.version = Arc::clone(&last.version);
+            if let Some(rules) = last.rules {
+                engine.say_what_is_read_otherwise(before, rules, schedule, swap);
+            }
         }
         for entry in before.iter().filter(|entry| entry.enabled) {
             if let Some((mark, fingerprint)) = snapshot.marks.get(&entry.name)

@@ -51,10 +51,12 @@ struct Bench {
 
 fn schedule(pipelines: &str) -> Schedule {
     let text = format!("{AZURE}pipelines:\n{pipelines}\n");
-    let settings = crate::config::load_accepted(text.as_bytes(), "s.yaml", &|_| None).unwrap();
+    let settings =
+        crate::config::load_accepted(text.as_bytes(), "s.yaml", &|_| None, CronRules::CURRENT).unwrap();
     Schedule {
         version: "v".into(),
         text: text.into(),
+        rules: CronRules::CURRENT,
         daemon: settings.daemon,
         studio: settings.azure.studio,
         entries: settings.entries,

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::{BackfillProgress, HistoryRow, SignOfLife, State};
 use crate::ids::{EntryName, Nominal};
+use crate::schedule::CronRules;
 
 /// A version came into force.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub struct InForce {
     pub at: Timestamp,
     /// Which.
     pub version: Arc<str>,
+    /// By which rules its cron expressions were read; `None` if this version of the program does not know them.
+    pub rules: Option<CronRules>,
 }
 
 /// An entry is paused.

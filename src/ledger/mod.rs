@@ -21,7 +21,7 @@ use serde::Serialize;
 
 use crate::event::Event;
 use crate::ids::{EntryName, FiringId, Nominal, RunId};
-use crate::schedule::Fingerprint;
+use crate::schedule::{CronRules, Fingerprint};
 
 pub use backfill::{Backfill, BackfillProgress, Wanted};
 pub use evidence::{Evidence, InForce, Kept, OpenPause, Standing};
@@ -74,6 +74,17 @@ impl LedgerError {
     }
 }
 
+/// The schedule that was in force last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastSchedule {
+    /// Its version.
+    pub version: Arc<str>,
+    /// Its text.
+    pub text: Arc<str>,
+    /// By which rules its cron expressions were read; `None` if this version of the program does not know them.
+    pub rules: Option<CronRules>,
+}
+
 /// What a daemon needs to know when it starts.
 #[derive(Debug, Default)]
 pub struct Snapshot {
@@ -93,8 +104,8 @@ pub struct Snapshot {
     pub backfills: Vec<(Backfill, Vec<Nominal>)>,
     /// Whether each factory has so far always taken our request id as the run's, by [`crate::ids::Factory::key`].
     pub learned: HashMap<String, bool>,
-    /// The last schedule that was in force: version and text.
-    pub schedule: Option<(Arc<str>, Arc<str>)>,
+    /// The last schedule that was in force.
+    pub schedule: Option<LastSchedule>,
     /// Whether the last daemon stopped with nothing under way.
     pub clean_stop: bool,
     /// Up to when, by whatever clock it went, the last daemon is known to have run if it did not stop cleanly.

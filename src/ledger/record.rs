@@ -12,7 +12,7 @@ use crate::azure::outcome::Refusal;
 use crate::config::{Policy, RecoverFrom};
 use crate::event::{Event, Fields};
 use crate::ids::{EntryName, Factory, FiringId, Kind, Nominal, PipelineName, RunId};
-use crate::schedule::{Calendar, Fingerprint};
+use crate::schedule::{Calendar, CronRules, Fingerprint};
 
 /// The durable record of a planned firing. Every attempt sends these bytes to this target;
 /// settling never reads the schedule file.
@@ -323,6 +323,8 @@ pub struct Loaded {
     pub version: Arc<str>,
     /// The text of the file.
     pub text: Arc<str>,
+    /// By which rules its cron expressions are read.
+    pub rules: CronRules,
     /// Since when.
     pub at: Timestamp,
     /// Entries that are new or whose calendar changed, with the mark that they begin at.

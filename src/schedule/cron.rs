@@ -41,6 +41,21 @@ pub enum CronRules {
 impl CronRules {
     /// The rules by which schedule files are read now.
     pub const CURRENT: Self = Self::Vixie;
+
+    /// The word in the ledger.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Croner => "croner",
+            Self::Vixie => "vixie",
+        }
+    }
+
+    /// Reads the word that `as_str` wrote.
+    #[must_use]
+    pub fn named(word: &str) -> Option<Self> {
+        [Self::Croner, Self::Vixie].into_iter().find(|rules| rules.as_str() == word)
+    }
 }
 
 /// A cron expression of five fields, or six with seconds first.

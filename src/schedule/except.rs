@@ -8,7 +8,7 @@ use std::fmt;
 use jiff::civil::{Date, DateTime};
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Cron, Zone};
+use super::{Cron, CronRules, Zone};
 use crate::ids::Nominal;
 
 /// Times that are left out.
@@ -42,6 +42,12 @@ impl Except {
         }
         let weekdays = weekdays.into_iter().fold(0, |all, day| all | 1 << (day % 7));
         Self { dates: apart.into(), weekdays, crons: crons.into() }
+    }
+
+    /// What the same expressions leave out by other rules; `None` where those cannot read them.
+    pub(super) fn read_by(&self, rules: CronRules) -> Option<Self> {
+        let crons = self.crons.iter().map(|cron| Cron::parse(cron.as_str(), rules).ok());
+        Some(Self { crons: crons.collect::<Option<_>>()?, ..self.clone() })
     }
 
     /// Whether nothing is left out.

@@ -253,6 +253,38 @@ impl Calendar {
         self.fingerprint == other.fingerprint
     }
 
+    /// The calendar that the same words make where cron expressions are read by other rules; `None` where those cannot
+    /// read them.
+    #[must_use]
+    pub fn read_by(&self, by: CronRules) -> Option<Self> {
+        let again = |except: &Option<Arc<Except>>| match except {
+            Some(except) => except.read_by(by).map(|read| Some(Arc::new(read))),
+            None => Some(None),
+        };
+        let rules = self.spec.rules.iter().map(|rule| {
+            let form = match &rule.form {
+                Form::Cron(cron) => Form::Cron(Cron::parse(cron.as_str(), by).ok()?),
+                other => other.clone(),
+            };
+            Some(Rule { form, except: again(&rule.except)?, ..rule.clone() })
+        });
+        let rules = rules.collect::<Option<_>>()?;
+        Some(Self::new(CalendarSpec { rules, except: again(&self.spec.except)?, ..self.spec.clone() }))
+    }
+
+    /// The first nominal time after `after` that only one of two calendars names, if it is one of the first `most`.
+    #[must_use]
+    pub fn differs_at(&self, other: &Self, after: Nominal, most: usize) -> Option<Nominal> {
+        let mut here = after;
+        for _ in 0..most {
+            match (self.next_after(here), other.next_after(here)) {
+                (Some(a), Some(b)) if a == b => here = a,
+                (a, b) => return a.into_iter().chain(b).min(),
+            }
+        }
+        None
+    }
+
     /// The zone in which times are shown to people.
     #[must_use]
     pub fn zone(&self) -> &Zone {

@@ -13,6 +13,7 @@ use adf_cron::config::{self, Settings};
 use adf_cron::engine::{Action, Engine, Input, Schedule};
 use adf_cron::ids::Nominal;
 use adf_cron::ledger::{Record, Snapshot};
+use adf_cron::schedule::CronRules;
 use jiff::{SignedDuration, Timestamp};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -85,7 +86,7 @@ pipelines:
         )
         .unwrap();
     }
-    let settings = config::load_accepted(text.as_bytes(), "bench", &|_| None).unwrap();
+    let settings = config::load_accepted(text.as_bytes(), "bench", &|_| None, CronRules::CURRENT).unwrap();
     (text, settings)
 }
 
@@ -131,6 +132,7 @@ fn planning() {
     let schedule = Schedule {
         version: "bench".into(),
         text: text.into(),
+        rules: CronRules::CURRENT,
         daemon: settings.daemon.clone(),
         studio: settings.azure.studio,
         entries: settings.entries,

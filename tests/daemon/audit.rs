@@ -198,7 +198,7 @@ fn audit_knows_what_was_removed_after_the_retention_and_the_version_of_then_stay
     place.tamper(&[
         // As if the schedule were in force for a hundred days, and one before it for another hundred.
         &format!("UPDATE in_force SET number = 2, at = at - {}", 100 * days * 1_000),
-        &format!("INSERT INTO in_force SELECT 1, at - {}, 'older' FROM in_force", 100 * days * 1_000),
+        &format!("INSERT INTO in_force SELECT 1, at - {}, 'older', rules FROM in_force", 100 * days * 1_000),
         "INSERT INTO schedule_version VALUES ('older', 'of no use any more')",
         &format!(
             "CREATE TABLE old AS SELECT * FROM firing WHERE state = 'accepted' LIMIT 1;

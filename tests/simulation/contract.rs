@@ -17,10 +17,13 @@ use adf_cron::ids::{
     SubscriptionId,
 };
 use adf_cron::ledger::{
-    Answer, Asks, Attempt, Batch, Body, Intent, Ledger, LedgerError, Loaded, Mark, Progress, Reason, Record,
-    Recovers, Request, RunProgress, Settlement, Skips, Snapshot, SqliteLedger, State, Written,
+    Answer, Asks, Attempt, Batch, Body, Intent, LastSchedule, Ledger, LedgerError, Loaded, Mark, Progress,
+    Reason, Record, Recovers, Request, RunProgress, Settlement, Skips, Snapshot, SqliteLedger, State,
+    Written,
 };
-use adf_cron::schedule::{Calendar, CalendarSpec, DstGap, DstOverlap, Every, Fingerprint, Form, Rule, Zone};
+use adf_cron::schedule::{
+    Calendar, CalendarSpec, CronRules, DstGap, DstOverlap, Every, Fingerprint, Form, Rule, Zone,
+};
 use jiff::{SignedDuration, Timestamp};
 use sqlx::{Connection as _, Executor as _, SqliteConnection};
 
@@ -222,6 +225,7 @@ fn loaded(version: &str, time: &str, begun: &[&str], ended: &[&str]) -> Record {
     Record::Loaded(Box::new(Loaded {
         version: version.into(),
         text: format!("text of {version}").into(),
+        rules: CronRules::CURRENT,
         at: at(time),
         begun: begun.iter().map(|name| (mark(name, time), fingerprint.clone())).collect(),
         ended: ended.iter().map(|name| entry(name)).collect(),
@@ -366,7 +370,14 @@ async fn a_start_finds_marks_pauses_and_the_schedule_that_was_loaded_last(mut le
     ];
     write(&mut ledger, records).await;
     let snapshot = ledger.load().await.unwrap();
-    assert_eq!(snapshot.schedule, Some(("v2".into(), "text of v2".into())));
+    assert_eq!(
+        snapshot.schedule,
+        Some(LastSchedule {
+            version: "v2".into(),
+            text: "text of v2".into(),
+            rules: Some(CronRules::CURRENT)
+        })
+    );
     assert_eq!(snapshot.marks.keys().collect::<Vec<_>>(), [&entry("a")]);
     assert_eq!(snapshot.learned, HashMap::from([(factory, false)]));
     assert!(snapshot.clean_stop);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use adf_cron::config;
 use adf_cron::engine::Schedule;
+use adf_cron::schedule::CronRules;
 
 use crate::dice::Dice;
 use crate::service::FACTORIES;
@@ -181,7 +182,7 @@ impl Drafts {
 
 /// Reads the text of a file, as the daemon does.
 fn read(text: &str) -> Schedule {
-    let settings = match config::load_accepted(text.as_bytes(), "s.yaml", &|_| None) {
+    let settings = match config::load_accepted(text.as_bytes(), "s.yaml", &|_| None, CronRules::CURRENT) {
         Ok(settings) => settings,
         Err(problems) => panic!("a drawn schedule is wrong: {problems}\n{text}"),
     };
@@ -190,6 +191,7 @@ fn read(text: &str) -> Schedule {
     Schedule {
         version: format!("{:016x}", hasher.finish()).into(),
         text: text.into(),
+        rules: CronRules::CURRENT,
         daemon: settings.daemon,
         studio: settings.azure.studio,
         entries: settings.entries,

@@ -101,7 +101,7 @@ impl World {
         self.checker.counts.starts += 1;
         let mut snapshot = self.books.load();
         self.puts_clock_right(&snapshot);
-        let known = snapshot.schedule.as_ref().map(|(version, _)| &**version);
+        let known = snapshot.schedule.as_ref().map(|last| &*last.version);
         self.checker.loads(known);
         Sabotage::misread(self.setup.sabotage, &mut snapshot);
         self.note(|| format!("a process starts; {} firings are open", snapshot.open.len()));
@@ -172,7 +172,7 @@ impl World {
             self.checker.announced(event);
         }
         let before = match &snapshot.schedule {
-            Some((version, text)) => Some(self.checker.knew(version, text)),
+            Some(last) => Some(self.checker.knew(&last.version, &last.text)),
             None => None,
         };
         // A file that is wrong leaves the last good one in force.

@@ -11,8 +11,9 @@ use std::sync::Arc;
 use adf_cron::event::{Event, Level};
 use adf_cron::ids::{EntryName, FiringId, Kind, Nominal, RunId};
 use adf_cron::ledger::{
-    About, Answer, Asks, Backfill, Batch, FollowedRun, Intent, Known, Ledger, LedgerError, Loaded, Pause,
-    Progress, Reason, Record, Request, RunProgress, Settlement, Skips, Snapshot, State, Written,
+    About, Answer, Asks, Backfill, Batch, FollowedRun, Intent, Known, LastSchedule, Ledger, LedgerError,
+    Loaded, Pause, Progress, Reason, Record, Request, RunProgress, Settlement, Skips, Snapshot, State,
+    Written,
 };
 use adf_cron::schedule::Fingerprint;
 use jiff::Timestamp;
@@ -66,8 +67,7 @@ pub(crate) struct MemoryLedger {
     pub(crate) pauses: HashMap<EntryName, Vec<Pause>>,
     /// The firings that took each run.
     owners: HashMap<RunId, Vec<FiringId>>,
-    /// The version and the text of the schedule in force.
-    in_force: Option<(Arc<str>, Arc<str>)>,
+    in_force: Option<LastSchedule>,
     clean_stop: bool,
     reached: Option<Timestamp>,
     heartbeat_at: Option<Timestamp>,
@@ -204,7 +204,11 @@ impl MemoryLedger {
     }
 
     fn loaded(&mut self, loaded: &Loaded) {
-        self.in_force = Some((Arc::clone(&loaded.version), Arc::clone(&loaded.text)));
+        self.in_force = Some(LastSchedule {
+            version: Arc::clone(&loaded.version),
+            text: Arc::clone(&loaded.text),
+            rules: Some(loaded.rules),
+        });
         for ended in &loaded.ended {
             self.marks.remove(ended);
         }

@@ -14,7 +14,7 @@ use crate::config::{self, TRUST_HOST};
 use crate::daemon::Exit;
 use crate::ids::{EntryName, Nominal};
 use crate::ledger::{Evidence, LedgerError, SqliteLedger};
-use crate::schedule::Zone;
+use crate::schedule::{CronRules, Zone};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -112,15 +112,15 @@ async fn audit(outside: &Outside, arguments: &Arguments, path: &Path) -> Result<
 /// Reads the versions that were in force. Their texts are not kept in memory.
 async fn timeline(ledger: &mut SqliteLedger, evidence: &Evidence) -> Result<Timeline, LedgerError> {
     let mut timeline = Timeline::new(evidence);
-    for version in timeline.versions() {
+    for (version, rules) in timeline.versions() {
         let text = ledger.version_text(&version).await?;
-        timeline.take_in(&version, calendars(text));
+        timeline.take_in(&version, rules, calendars(text, rules));
     }
     Ok(timeline)
 }
 
-/// The calendars of the enabled entries of a version.
-fn calendars(text: Option<String>) -> Calendars {
+/// The calendars of the enabled entries of a version, as it was read when it was in force.
+fn calendars(text: Option<String>, rules: CronRules) -> Calendars {
     let Some(text) = text else { return Err("its text is not kept".to_owned()) };
     // Nothing is sent anywhere: whichever host it names, its calendars are what is asked for.
     let hosts: Vec<&str> =
@@ -128,7 +128,7 @@ fn calendars(text: Option<String>) -> Calendars {
     let hosts = hosts.join(",");
     let environment = |name: &str| (name == TRUST_HOST).then(|| hosts.clone());
     let settings =
-        config::load_accepted(text.as_bytes(), "the version", &environment).map_err(|problems| {
+        config::load_accepted(text.as_bytes(), "the version", &environment, rules).map_err(|problems| {
             let first = problems.beginning(1);
             first.lines().next().unwrap_or_default().to_owned()
         })?;

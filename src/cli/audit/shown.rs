@@ -99,6 +99,11 @@ fn why(uncovered: &Uncovered) -> (&'static str, String) {
     match &uncovered.why {
         Gone::NoSchedule => ("no_schedule", "no schedule was in force".to_owned()),
         Gone::Pruned => ("pruned", "what is older than `retention` was removed".to_owned()),
+        Gone::RulesChanged => {
+            let version = short(uncovered.version.as_deref());
+            let why = "was read by rules that this version of adf-cron does not know";
+            ("rules_changed", format!("the schedule in force then{version} {why}"))
+        }
         Gone::Unreadable(error) => {
             let version = short(uncovered.version.as_deref());
             ("unreadable", format!("the schedule in force then{version} cannot be read: {error}"))

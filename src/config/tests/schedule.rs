@@ -1,6 +1,7 @@
 //! What stands under `schedule:`: each form as it is read, and what is said of a wrong one.
 
 use super::*;
+use crate::schedule::CronRules;
 
 /// The nominal times of a schedule in Berlin from a local time on, in UTC.
 fn times(schedule: &str, keys: &str, count: usize) -> Vec<String> {
@@ -143,7 +144,7 @@ fn holidays_stand_in_a_file_and_stay_with_the_schedule_when_it_is_gone() {
 
     let kept = with_holidays(&text, &settings.holidays);
     assert!(kept.starts_with(&text));
-    let again = load_accepted(kept.as_bytes(), "", &|_| None).unwrap();
+    let again = load_accepted(kept.as_bytes(), "", &|_| None, CronRules::CURRENT).unwrap();
     assert_eq!(times(&again), wanted);
     assert!(again.entries[0].same_as(&settings.entries[0]), "its firings stand");
     // Nothing else of the text changes, not even the end of a last line without one.
@@ -160,15 +161,17 @@ fn holidays_stand_in_a_file_and_stay_with_the_schedule_when_it_is_gone() {
         );
         let settings = load(text.as_bytes(), "s.yaml", outside, now()).unwrap();
         let kept = with_holidays(&text, &settings.holidays);
-        let again = load_accepted(kept.as_bytes(), "", &|_| None).unwrap();
+        let again = load_accepted(kept.as_bytes(), "", &|_| None, CronRules::CURRENT).unwrap();
         assert!(again.entries[0].same_as(&settings.entries[0]), "{kept}");
     }
     // What a person copied from there is only a comment.
     let copied = kept.replace("2026-11-25", "2026-11-26");
     let kept = with_holidays(&copied, &settings.holidays);
-    assert_eq!(times(&load_accepted(kept.as_bytes(), "", &|_| None).unwrap()), wanted);
+    assert_eq!(times(&load_accepted(kept.as_bytes(), "", &|_| None, CronRules::CURRENT).unwrap()), wanted);
     assert_eq!(with_holidays(&text, &Holidays::new()), text, "without holidays the text is as it was");
-    assert!(problem(load_accepted(text.as_bytes(), "v", &|_| None)).contains("was not kept"));
+    assert!(
+        problem(load_accepted(text.as_bytes(), "v", &|_| None, CronRules::CURRENT)).contains("was not kept")
+    );
 }
 
 #[test]

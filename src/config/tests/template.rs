@@ -1,6 +1,7 @@
 //! Templates, tried when the file is read.
 
 use super::*;
+use crate::schedule::CronRules;
 
 #[test]
 fn a_template_that_no_firing_could_render_is_refused_where_it_stands() {
@@ -33,7 +34,10 @@ pipelines:
         assert!(line.starts_with(place) && line.contains(words), "{line}\nshould be {place} … {words}");
     }
     let text = format!("{AZURE}{text}");
-    assert!(load_accepted(text.as_bytes(), "s.yaml", &|_| None).is_ok(), "it was accepted once");
+    assert!(
+        load_accepted(text.as_bytes(), "s.yaml", &|_| None, CronRules::CURRENT).is_ok(),
+        "it was accepted once"
+    );
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::TryStreamExt as _;
+use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use super::SqliteLedger;
@@ -10,6 +11,7 @@ use super::read::{column, get, nominal, number, time, word};
 use super::versions::PRUNED;
 use crate::ids::{EntryName, Nominal};
 use crate::ledger::{Evidence, InForce, Kept, LedgerError, State};
+use crate::schedule::CronRules;
 
 impl SqliteLedger {
     /// From now on everything is read as it stands now, whatever a daemon writes meanwhile.
@@ -30,9 +32,8 @@ impl SqliteLedger {
     /// [`LedgerError::Database`], [`LedgerError::Unreadable`].
     pub async fn evidence(&mut self) -> Result<Evidence, LedgerError> {
         let mut evidence = Evidence::default();
-        for row in self.rows("SELECT at, version FROM in_force ORDER BY number").await? {
-            let version: &str = get(&row, "version")?;
-            evidence.in_force.push(InForce { at: time(&row, "at")?, version: version.into() });
+        for row in self.rows("SELECT * FROM in_force ORDER BY number").await? {
+            evidence.in_force.push(in_force(&row)?);
         }
         evidence.kept_from = self.kept_from().await?;
         for row in self.rows("SELECT name, mark FROM entry").await? {
@@ -104,6 +105,18 @@ impl SqliteLedger {
             .await
             .map_err(|source| self.failed(source))
     }
+}
+
+/// A version that came into force.
+pub(super) fn in_force(row: &SqliteRow) -> Result<InForce, LedgerError> {
+    let version: &str = get(row, "version")?;
+    Ok(InForce { at: time(row, "at")?, version: version.into(), rules: rules(row) })
+}
+
+/// By which rules a version was read. A ledger that no daemon of this version has opened yet does not say so: then it
+/// was by those of before.
+pub(super) fn rules(row: &SqliteRow) -> Option<CronRules> {
+    row.try_get("rules").map_or(Some(CronRules::Croner), CronRules::named)
 }
 
 fn kept(row: &SqliteRow) -> Result<Kept, LedgerError> {

@@ -8,13 +8,14 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite};
 
 use super::SqliteLedger;
+use super::audit::rules;
 use crate::ids::{
     EntryName, Factory, FactoryName, FiringId, Kind, Nominal, PipelineName, ResourceGroup, RunId,
     SubscriptionId,
 };
 use crate::ledger::{
-    About, Answer, Asks, Body, HistoryFilter, HistoryRow, Intent, Known, LedgerError, Pause, Reason, Request,
-    Settlement, Snapshot, State,
+    About, Answer, Asks, Body, HistoryFilter, HistoryRow, Intent, Known, LastSchedule, LedgerError, Pause,
+    Reason, Request, Settlement, Snapshot, State,
 };
 use crate::schedule::Fingerprint;
 
@@ -181,10 +182,14 @@ impl SqliteLedger {
         for row in self.rows("SELECT factory, takes_our_id FROM factory").await? {
             snapshot.learned.insert(get(&row, "factory")?, get::<i64>(&row, "takes_our_id")? != 0);
         }
-        let newest = "SELECT version, text FROM schedule_version JOIN in_force USING (version) ORDER BY number DESC LIMIT 1";
+        let newest = "SELECT version, text, rules FROM schedule_version JOIN in_force USING (version) \
+             ORDER BY number DESC LIMIT 1";
         for row in self.rows(newest).await? {
-            let version = get::<&str>(&row, "version")?.into();
-            snapshot.schedule = Some((version, get::<&str>(&row, "text")?.into()));
+            snapshot.schedule = Some(LastSchedule {
+                version: get::<&str>(&row, "version")?.into(),
+                text: get::<&str>(&row, "text")?.into(),
+                rules: rules(&row),
+            });
         }
         for row in self.rows("SELECT value FROM note WHERE name = 'clean_stop'").await? {
             snapshot.clean_stop = get::<&str>(&row, "value")? == "yes";

@@ -5,9 +5,10 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Sqlite};
 
 use super::SqliteLedger;
+use super::audit::in_force;
 use super::read::{column, get, history_row, json, number, time};
 use crate::ids::EntryName;
-use crate::ledger::{HistoryRow, InForce, LedgerError, OpenPause, SignOfLife, Standing};
+use crate::ledger::{HistoryRow, LedgerError, OpenPause, SignOfLife, Standing};
 
 /// The note in which a daemon leaves its sign of life.
 pub(super) const SIGN: &str = "daemon";
@@ -22,9 +23,8 @@ impl SqliteLedger {
     /// [`LedgerError::Database`], [`LedgerError::Unreadable`].
     pub async fn standing(&mut self, now: Timestamp, most: u32) -> Result<Standing, LedgerError> {
         let mut standing = Standing { sign: self.sign().await?, ..Standing::default() };
-        for row in self.rows("SELECT at, version FROM in_force ORDER BY number DESC LIMIT 1").await? {
-            let version: &str = get(&row, "version")?;
-            standing.schedule = Some(InForce { at: time(&row, "at")?, version: version.into() });
+        for row in self.rows("SELECT * FROM in_force ORDER BY number DESC LIMIT 1").await? {
+            standing.schedule = Some(in_force(&row)?);
         }
         for row in self.rows("SELECT COUNT(*) AS entries FROM entry").await? {
             standing.entries = number(&row, "entries")?;

@@ -10,7 +10,7 @@ type Result<T> = std::result::Result<T, sqlx::Error>;
 /// The note that says, in milliseconds, what was older than what when firings were last removed.
 pub(super) const PRUNED: &str = "pruned_before";
 
-/// A version is in force from now on; nothing is added where it was before, as at a restart.
+/// A version, read by these rules, is in force from now on; nothing is added where it was before, as at a restart.
 pub(super) async fn put_in_force(connection: &mut SqliteConnection, loaded: &Loaded) -> Result<()> {
     sqlx::query(
         "INSERT INTO schedule_version (version, text) VALUES (?, ?) ON CONFLICT (version) DO NOTHING",
@@ -20,13 +20,16 @@ pub(super) async fn put_in_force(connection: &mut SqliteConnection, loaded: &Loa
     .execute(&mut *connection)
     .await?;
     sqlx::query(
-        "INSERT INTO in_force (number, at, version) \
-         SELECT (SELECT COALESCE(MAX(number), 0) + 1 FROM in_force), ?, ? WHERE NOT EXISTS \
-         (SELECT 1 FROM in_force WHERE version = ? AND number = (SELECT MAX(number) FROM in_force))",
+        "INSERT INTO in_force (number, at, version, rules) \
+         SELECT (SELECT COALESCE(MAX(number), 0) + 1 FROM in_force), ?, ?, ? WHERE NOT EXISTS \
+         (SELECT 1 FROM in_force WHERE version = ? AND rules = ? \
+         AND number = (SELECT MAX(number) FROM in_force))",
     )
     .bind(loaded.at.as_millisecond())
     .bind(&*loaded.version)
+    .bind(loaded.rules.as_str())
     .bind(&*loaded.version)
+    .bind(loaded.rules.as_str())
     .execute(connection)
     .await
     .map(drop)
@@ -37,7 +40,7 @@ pub(super) async fn put_in_force(connection: &mut SqliteConnection, loaded: &Loa
 pub(super) async fn set_back(connection: &mut SqliteConnection, to: Nominal) -> Result<()> {
     let milliseconds = to.as_second().saturating_mul(1_000);
     sqlx::query(
-        "INSERT INTO in_force (number, at, version) SELECT number + 1, ?, version FROM in_force \
+        "INSERT INTO in_force (number, at, version, rules) SELECT number + 1, ?, version, rules FROM in_force \
          WHERE number = (SELECT MAX(number) FROM in_force) AND at > ?",
     )
     .bind(milliseconds)
