@@ -388,3 +388,44 @@ fn a_record_that_an_older_version_planned_is_left_over_only_where_the_clock_was_
     let report = case(110);
     assert_eq!(report.strays.len(), 1, "{report:?}");
 }
+
+/// Odd days and Mondays, or odd Mondays: 1 January 1970 was a Thursday.
+const ODD: &str = "{ name: a, pipeline: P, schedule: '0 0 */2 * MON' }";
+const DAY: i64 = 86_400;
+
+#[test]
+fn each_version_is_judged_by_the_rules_that_it_was_read_by_also_where_only_those_changed() {
+    use CronRules::{Croner, Vixie};
+    // The third, by the rules of before, and the fifth, which was a Monday. The seventh was none.
+    let audit = |before: CronRules, after: CronRules| {
+        Case::default()
+            .read_by(0, "A", Some(before), ODD)
+            .read_by(3 * DAY * 1_000 + 500, "A", Some(after), ODD)
+            .mark(8 * DAY)
+            .accepted([2 * DAY, 4 * DAY])
+            .audit(0, 8 * DAY)
+    };
+    let report = audit(Croner, Vixie);
+    assert!(report.is_proven(), "{report:?}");
+    assert_eq!((report.nominal_times, report.left_over), (2, 0));
+    let strays = audit(Vixie, Vixie).strays;
+    assert_eq!(strays.iter().map(|stray| stray.times.first.as_second()).collect::<Vec<_>>(), [2 * DAY]);
+    assert_eq!(shown(&audit(Croner, Croner).gaps), [(6 * DAY, 6 * DAY, 1, "A")]);
+}
+
+#[test]
+fn nothing_is_said_of_a_version_that_was_read_by_rules_that_are_not_known() {
+    let case = Case::default()
+        .read_by(0, "A", None, ODD)
+        .in_force(3 * DAY * 1_000, "B", ODD)
+        .mark(8 * DAY)
+        .accepted([2 * DAY, 4 * DAY]);
+    let uncovered = case.timeline().uncovered();
+    assert_eq!(
+        uncovered.iter().map(|it| it.why.clone()).collect::<Vec<_>>(),
+        [Gone::NoSchedule, Gone::RulesChanged]
+    );
+    let report = case.audit(0, 8 * DAY);
+    assert!(report.is_proven(), "{report:?}");
+    assert_eq!(report.nominal_times, 1);
+}

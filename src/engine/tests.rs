@@ -28,6 +28,7 @@ mod overlap;
 mod people;
 mod query;
 mod recovery;
+mod rules;
 mod set_back;
 
 /// The engine with a clock of its own, and all that it wanted done.

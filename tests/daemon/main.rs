@@ -35,6 +35,7 @@ mod process;
 mod readme;
 mod reload;
 mod restart;
+mod rules;
 mod runs;
 mod status;
 mod tally;

@@ -181,7 +181,8 @@ impl Ledger for SqliteLedger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::Record;
+    use crate::ledger::{Loaded, Record};
+    use crate::schedule::CronRules;
 
     #[tokio::test(flavor = "current_thread")]
     async fn a_ledger_of_an_earlier_version_is_brought_up_to_date_with_all_that_it_holds() {
@@ -222,5 +223,60 @@ mod tests {
         assert!(crate::event::chain(&full).contains("full"), "{full:?}");
         ledger.write(&[batch], None).await.unwrap();
         assert_eq!(ledger.load().await.unwrap().learned.len(), 1_000, "all of it, and once");
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_version_comes_into_force_anew_when_it_is_read_by_other_rules_and_versions_of_before_were_croners()
+     {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.db");
+        let options = SqliteLedger::options_to_write(&path).create_if_missing(true);
+        let mut earlier = SqliteLedger::connect(&path, &options).await.unwrap();
+        let first = MIGRATIONS.iter().take(4).cloned().collect();
+        Migrator::with_migrations(first).run(&mut earlier.connection).await.unwrap();
+        sqlx::raw_sql(
+            "INSERT INTO schedule_version VALUES ('v', 't'); INSERT INTO in_force VALUES (1, 1000, 'v')",
+        )
+        .execute(&mut earlier.connection)
+        .await
+        .unwrap();
+        Ledger::close(earlier).await;
+        let shown = |evidence: &crate::ledger::Evidence| {
+            let shown = evidence.in_force.iter().map(|it| (it.at.as_millisecond(), it.rules.unwrap()));
+            shown.collect::<Vec<_>>()
+        };
+        // Who only reads may be the first with the new program.
+        let mut reader = SqliteLedger::open_to_read(&path).await.unwrap();
+        assert_eq!(shown(&reader.evidence().await.unwrap()), [(1_000, CronRules::Croner)]);
+        Ledger::close(reader).await;
+
+        let mut ledger = SqliteLedger::open(&path).await.unwrap();
+        assert_eq!(ledger.load().await.unwrap().schedule.unwrap().rules, Some(CronRules::Croner));
+        for (id, at, rules) in
+            [(1, 2_000, CronRules::Croner), (2, 3_000, CronRules::Vixie), (3, 4_000, CronRules::Vixie)]
+        {
+            let loaded = Loaded {
+                version: "v".into(),
+                text: "t".into(),
+                rules,
+                at: Timestamp::from_millisecond(at).unwrap(),
+                begun: Vec::new(),
+                ended: Vec::new(),
+            };
+            let batch = Batch { id, records: vec![Record::Loaded(Box::new(loaded))], events: Vec::new() };
+            ledger.write(&[batch], None).await.unwrap();
+        }
+        let once = [(1_000, CronRules::Croner), (3_000, CronRules::Vixie)];
+        assert_eq!(shown(&ledger.evidence().await.unwrap()), once, "a restart is none");
+        let to = crate::ids::Nominal::from_second(2).unwrap();
+        let set_back = Record::SetBack { to, calendars: Vec::new() };
+        ledger.write(&[Batch { id: 4, records: vec![set_back], events: Vec::new() }], None).await.unwrap();
+        let last = shown(&ledger.evidence().await.unwrap()).pop().unwrap();
+        assert_eq!(
+            last,
+            (2_000, CronRules::Vixie),
+            "the same rules are in force where the clock is set back to"
+        );
+        assert_eq!(ledger.load().await.unwrap().schedule.unwrap().rules, Some(CronRules::Vixie));
     }
 }
