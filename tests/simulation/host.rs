@@ -277,6 +277,10 @@ impl World {
                     self.ask(Job::Write(batch));
                 }
                 Action::Send(intent) => {
+                    if self.host.stopping {
+                        let (entry, nominal) = (&intent.entry, intent.nominal);
+                        self.checker.fail(format!("{entry} {nominal} is sent after the stop was asked for"));
+                    }
                     self.checker.sends(&intent, &self.books.memory);
                     self.sent.insert(intent.firing_id, now.wall);
                     self.checker.recovers(&intent, &self.books.memory, &self.network.service, now);
@@ -299,6 +303,9 @@ impl World {
                     self.goes(way);
                 }
                 Action::Cancel(intent, run) => {
+                    if self.host.stopping {
+                        self.checker.fail(format!("run {run} is cancelled after the stop was asked for"));
+                    }
                     self.checker.cancels(&intent, run, &self.network.service);
                     let way = self.network.cancel(intent.firing_id, run, now);
                     self.goes(way);
@@ -325,6 +332,9 @@ impl World {
     /// A call reaches the service.
     pub(crate) fn arrives(&mut self, call: u64) {
         let now = self.service_now();
+        if self.network.left_late(call) {
+            self.checker.fail("a call left after the stop was asked for");
+        }
         if let Some(intent) = self.network.arrives(call, now) {
             self.note(|| format!("a run of {} {} starts", intent.entry, intent.nominal));
             self.checker.runs(&intent, &self.network.service);
@@ -366,6 +376,9 @@ impl World {
         // A second signal ends it sooner.
         let grace = if self.dice.one_in(3) { self.dice.up_to(Duration::from_secs(2)) } else { GRACE };
         self.process_gets(grace, Step::GraceOver);
+        for call in self.network.stops(self.time) {
+            self.process_gets(Duration::ZERO, Step::CallEnds(call));
+        }
         self.feed(Input::Stop);
     }
 

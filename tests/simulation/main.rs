@@ -3,8 +3,8 @@
 //!
 //! A seed decides a scenario: a schedule and its edits, a host that crashes, stops, sleeps and has a wrong
 //! clock, a disk that fails, and a network and a Data Factory that lose, delay and garble. After every step
-//! it is checked that no scheduled firing has two runs, that nothing is sent before its intent is durable
-//! and nothing early; at the end, when all has settled, that every nominal time has exactly one record that
+//! it is checked that no scheduled firing has two runs, that nothing is sent before its intent is durable,
+//! nothing early, and nothing after a stop was asked for; at the end, when all has settled, that every nominal time has exactly one record that
 //! says what the service knows.
 //!
 //! A failing seed is printed with the end of its trace, and runs alone again:

@@ -25,6 +25,8 @@ use crate::wire::{Deed, Delays, Fate, Outage, Seen, Weather, refusal, seen};
 
 /// How long after now the window of a query ends.
 const AHEAD: Duration = Duration::from_secs(3_600);
+/// Sets the randomness by which a call waits for a token apart from that of all else.
+const TOKEN_WAIT: u64 = 1 << 32;
 /// How long a look may take.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -36,6 +38,8 @@ enum Kind {
     Search(Timestamp, Timestamp),
     /// There was no token: nothing is called.
     Tokenless,
+    /// It waited for a token when the process was told to stop: nothing is called.
+    Withheld,
 }
 
 /// A call under way.
@@ -46,6 +50,10 @@ struct Call {
     fate: Fate,
     dice: Dice,
     sent_at: Now,
+    /// When it leaves the host, on the clock that never steps: it may wait for a token before.
+    leaves_at: Duration,
+    /// Whether it leaves although the process was told to stop before.
+    leaves_late: bool,
     generation: u64,
     arrives_at: Option<Duration>,
     answer: Option<Answer>,
@@ -129,7 +137,33 @@ impl Network {
             _ => intent.firing_id,
         };
         let kind = if self.has_token() { Kind::Post } else { Kind::Tokenless };
-        self.sent(kind, Post { intent, id, hidden_for }, fate, dice, delays.late, now)
+        let mut apart = self.dice_of(id, TOKEN_WAIT + self.last_call);
+        let waits = if apart.one_in(20) { apart.up_to(Duration::from_secs(20)) } else { Duration::ZERO };
+        self.sent(kind, Post { intent, id, hidden_for }, fate, dice, (delays.late, waits), now)
+    }
+
+    /// The process is told to stop: what waits for a token does not leave any more. Returns those calls, which end.
+    pub(crate) fn stops(&mut self, now: Duration) -> Vec<u64> {
+        let late = self.sabotage == Some(Sabotage::LateToken);
+        let waiting = self.calls.iter_mut().filter(|(_, call)| {
+            call.awaited && call.kind == Kind::Post && call.leaves_at > now && call.answer.is_none()
+        });
+        let mut withheld = Vec::new();
+        for (id, call) in waiting {
+            if late {
+                call.leaves_late = true;
+            } else {
+                (call.kind, call.arrives_at) = (Kind::Withheld, None);
+                withheld.push(*id);
+            }
+        }
+        withheld.sort_unstable();
+        withheld
+    }
+
+    /// Whether a call that arrives now has left although the process was told to stop before.
+    pub(crate) fn left_late(&self, id: u64) -> bool {
+        self.calls.get(&id).is_some_and(|call| call.leaves_late && call.arrives_at.is_some())
     }
 
     /// Sends `GET pipelineruns/{id}`.
@@ -150,7 +184,7 @@ impl Network {
             fate = Fate { arrives: None, seen: Seen::NotSent, ..fate };
         }
         let post = Post { id: intent.firing_id, intent, hidden_for: (Duration::ZERO, Duration::ZERO) };
-        self.sent(kind, post, fate, dice, Duration::ZERO, now)
+        self.sent(kind, post, fate, dice, (Duration::ZERO, Duration::ZERO), now)
     }
 
     fn delays(&self, intent: &Intent) -> Delays {
@@ -168,7 +202,16 @@ impl Network {
         Fate { deed, ..fate }
     }
 
-    fn sent(&mut self, kind: Kind, post: Post, fate: Fate, dice: Dice, late: Duration, now: Now) -> Way {
+    fn sent(
+        &mut self,
+        kind: Kind,
+        post: Post,
+        fate: Fate,
+        dice: Dice,
+        (late, waits): (Duration, Duration),
+        now: Now,
+    ) -> Way {
+        let now = Now { wall: now.wall + waits, boot: now.boot + waits };
         self.last_call += 1;
         let arrives_at = fate.arrives.filter(|_| kind != Kind::Tokenless).map(|after| now.boot + after);
         let call = Call {
@@ -177,6 +220,8 @@ impl Network {
             fate,
             dice,
             sent_at: now,
+            leaves_at: now.boot,
+            leaves_late: false,
             generation: self.generation,
             arrives_at,
             answer: None,
@@ -245,6 +290,11 @@ impl Network {
                 let attempted = Attempted { sent_at: now, answered_at, outcome, token_generation: 0 };
                 Input::Answered(firing, Box::new(attempted))
             }
+            Kind::Withheld => {
+                let outcome = Outcome::Withheld;
+                let attempted = Attempted { sent_at: now, answered_at, outcome, token_generation: 0 };
+                Input::Answered(firing, Box::new(attempted))
+            }
             Kind::Post => {
                 let outcome = classify(&result, now.wall);
                 let attempted = Attempted { sent_at, answered_at, outcome, token_generation };
@@ -290,8 +340,8 @@ impl Network {
         self.passes.clear();
         self.calls.retain(|id, call| {
             call.awaited = false;
-            let Some(at) = call.arrives_at.filter(|_| call.kind == Kind::Post && call.answer.is_none())
-            else {
+            let has_left = call.kind == Kind::Post && call.leaves_at <= now;
+            let Some(at) = call.arrives_at.filter(|_| has_left && call.answer.is_none()) else {
                 return false;
             };
             if at > now + call.late {

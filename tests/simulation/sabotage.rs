@@ -25,10 +25,12 @@ pub(crate) enum Sabotage {
     AllOver,
     /// Backfills begin anew with each start.
     FillsAnew,
+    /// A call that waits for a token leaves also after the process was told to stop.
+    LateToken,
 }
 
 impl Sabotage {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::IntentAfterPost,
         Self::AnyId,
         Self::AdoptTwice,
@@ -36,6 +38,7 @@ impl Sabotage {
         Self::OneMark,
         Self::AllOver,
         Self::FillsAnew,
+        Self::LateToken,
     ];
 
     /// The schedule as a daemon with this defect would take it.
