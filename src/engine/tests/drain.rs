@@ -226,7 +226,7 @@ fn a_recovery_that_is_due_or_is_found_to_be_wanted_waits_for_the_next_start() {
         if fails_before {
             fails(&mut bench);
         }
-        bench.sends_nothing_more(&[failed.clone()], |bench| {
+        bench.sends_nothing_more(std::slice::from_ref(&failed), |bench| {
             if !fails_before {
                 fails(bench);
             }
