@@ -352,4 +352,4 @@ fn canonical(spec: &CalendarSpec) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
