@@ -44,9 +44,11 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{EntryName, Nominal};
 
 pub use cron::{Cron, CronRules};
+pub(crate) use days::{Count, Days, OfMonth, OfWeek};
 pub use every::Every;
 pub use except::Except;
 pub use recurrence::{Frequency, Recurrence, RecurrenceSpec};
+pub(crate) use times::each;
 pub use zone::Zone;
 
 /// Times in a row that may be left out one by one; whole minutes, hours and days count once. A calendar that goes on

@@ -10,8 +10,12 @@ pub(crate) const WEEKDAYS: [&str; 7] = ["SUN", "MON", "TUE", "WED", "THU", "FRI"
 
 /// The forms of a minute, an hour and a second. `{n}` is a value, `{N}` a name, `{r}` and `{R}` are ranges of them,
 /// `{o}` and `{O}` ranges of one, `{s}` is a step, and `{k}` is 1 to 5.
-const TIMES: [&str; 12] = [
+const TIMES: [&str; 17] = [
     "*",
+    "{n}",
+    "{n}",
+    "{n}",
+    "{n}",
     "{n}",
     "{n}",
     "{n},{n}",
@@ -23,6 +27,7 @@ const TIMES: [&str; 12] = [
     "{o}",
     "{n},{r},{n}",
     "*,{n}",
+    "{n},{n},{n}",
 ];
 pub(crate) const DAYS: [&str; 31] = [
     "*",
