@@ -24,11 +24,13 @@
 
 mod cron;
 mod days;
+mod doubt;
 mod every;
 mod except;
 mod field;
 mod foreign;
 mod former;
+mod misnamed;
 mod recurrence;
 mod times;
 mod windows;
