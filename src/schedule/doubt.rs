@@ -34,7 +34,7 @@ impl Cron {
             Err(_) => String::new(),
         };
         Some(format!(
-            "the days are those that '{day}' names, and also those that '{weekday}' names, as in every cron{hint}"
+            "the days are those that '{day}' names, and also those that '{weekday}' names, as crontab(5) has it{hint}"
         ))
     }
 }
@@ -113,7 +113,7 @@ mod tests {
         for (text, said) in [
             (
                 "0 0 13 * fri",
-                "the days are those that '13' names, and also those that 'FRI' names, as in every cron. If both must be \
+                "the days are those that '13' names, and also those that 'FRI' names, as crontab(5) has it. If both must be \
                  true of a day, write + before the weekday: 0 0 13 * +fri",
             ),
             ("0 0 0 1-7 * MON", "write + before the weekday: 0 0 0 1-7 * +MON"),

@@ -272,7 +272,7 @@ impl Field {
             ("day of the month", _) if before_last.is_some() => {
                 let from_end = before_last.map_or(1, |before| u32::from(before) + 1);
                 format!(
-                    "days before the last are told by a recurrence: {{ recurrence: {{ frequency: Month, interval: 1, \
+                    "a day before the last is said by a recurrence: {{ recurrence: {{ frequency: Month, interval: 1, \
                      startTime: …, schedule: {{ monthDays: [-{from_end}] }} }} }}"
                 )
             }
