@@ -21,6 +21,8 @@ const ALIKE: f64 = 0.8;
 /// What is wrong so far, and what is looked up more than once.
 pub(super) struct Collector<'a> {
     found: Vec<Found>,
+    /// What is valid and hardly meant.
+    doubts: Vec<Found>,
     /// The paths that something has been found about, or is suggested for: large files are wrong in many
     /// places.
     noted: HashSet<String>,
@@ -63,6 +65,7 @@ impl<'a> Collector<'a> {
     pub(super) fn new(outside: Outside<'a>, now: Option<Timestamp>, rules: CronRules) -> Self {
         Self {
             found: Vec::new(),
+            doubts: Vec::new(),
             noted: HashSet::new(),
             outside,
             now,
@@ -97,6 +100,11 @@ impl<'a> Collector<'a> {
     /// How much is wrong so far.
     pub(super) fn count(&self) -> usize {
         self.found.len()
+    }
+
+    /// What is valid and hardly meant.
+    pub(super) fn take_doubts(&mut self) -> Vec<Found> {
+        std::mem::take(&mut self.doubts)
     }
 
     /// All that is wrong.
@@ -188,7 +196,13 @@ impl<'a> Collector<'a> {
                 self.crons.entry(text.to_owned()).or_insert(read).clone()
             }
         };
-        cron.map_err(|message| self.wrong(path, key, message)).ok()
+        let cron = cron.map_err(|message| self.wrong(path, key, message)).ok()?;
+        // What was accepted before is not doubted again.
+        if self.now.is_some() {
+            let doubts = cron.doubts().into_iter().map(|doubt| Found::value(join(path, key), doubt));
+            self.doubts.extend(doubts);
+        }
+        Some(cron)
     }
 
     /// The dates of a holiday file; many entries have the same one.

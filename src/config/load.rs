@@ -70,7 +70,10 @@ fn read(
     let mut collector = Collector::new(outside, now, rules);
     let settings = settings(&mut collector, tree);
     match settings {
-        Some(settings) if collector.count() == 0 => Ok(settings),
+        Some(settings) if collector.count() == 0 => {
+            let doubts = Problems::locate(file, text, collector.take_doubts());
+            Ok(Settings { doubts, ..settings })
+        }
         _ => Err(Problems::locate(file, text, collector.into_found())),
     }
 }
@@ -167,7 +170,8 @@ fn settings(collector: &mut Collector<'_>, tree: Value) -> Option<Settings> {
         }
         None => Vec::new(),
     };
-    Some(Settings { azure: azure?, ledger, daemon: daemon?, entries, holidays: collector.take_holidays() })
+    let (holidays, doubts) = (collector.take_holidays(), Problems::default());
+    Some(Settings { azure: azure?, ledger, daemon: daemon?, entries, holidays, doubts })
 }
 
 /// The file of a ledger's address.

@@ -53,6 +53,8 @@ pub struct Settings {
     pub entries: Vec<Arc<Entry>>,
     /// What the holiday files say that it names.
     pub holidays: Holidays,
+    /// What is valid and hardly meant, where it stands.
+    pub doubts: Problems,
 }
 
 /// The `azure:` block.

@@ -64,12 +64,23 @@ impl Found {
     }
 }
 
+impl Problem {
+    /// The same about something that is valid and hardly meant.
+    #[must_use]
+    pub fn as_warning(&self) -> String {
+        Self { message: format!("warning: {}", self.message), ..self.clone() }.to_string()
+    }
+}
+
 /// Everything that is wrong with a file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Problems(Vec<Problem>);
 
 impl Problems {
     pub(super) fn locate(file: &str, text: &str, found: Vec<Found>) -> Self {
+        if found.is_empty() {
+            return Self::default();
+        }
         let positions = Positions::of(text);
         let (secrets, read_to_end) = positions.secrets();
         // What is no YAML for the one parser may be some for the other.

@@ -130,14 +130,24 @@ impl Cron {
         self.meaning.same_as(&other.meaning)
     }
 
-    #[cfg(test)]
-    pub(super) fn times(&self) -> &Times {
+    /// The times of day that it names.
+    pub(crate) fn times(&self) -> &Times {
         &self.meaning.times
+    }
+
+    /// The days of a month that it names.
+    pub(crate) fn days(&self) -> &Days {
+        &self.meaning.days
+    }
+
+    /// The months that it names. Bit n is month n.
+    pub(crate) fn months(&self) -> u16 {
+        self.meaning.months
     }
 
     /// The first date at or after `from` that matches, if any does within fifty years.
     #[cfg(test)]
-    pub(super) fn next_date(&self, from: Date) -> Option<Date> {
+    pub(crate) fn next_date(&self, from: Date) -> Option<Date> {
         self.meaning.next_date(from)
     }
 

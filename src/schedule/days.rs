@@ -7,31 +7,31 @@ use super::times::{at_least, each};
 
 /// Days by their number. Bit n is day n.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct OfMonth {
+pub(crate) struct OfMonth {
     /// Counted from the first day.
-    pub(super) days: u32,
+    pub(crate) days: u32,
     /// Counted from the last day, which is 1.
-    pub(super) from_end: u32,
+    pub(crate) from_end: u32,
     /// The working day (Monday to Friday) next to each of these, in the same month.
-    pub(super) near: u32,
+    pub(crate) near: u32,
     /// The last working day.
-    pub(super) last_working: bool,
+    pub(crate) last_working: bool,
 }
 
 /// Days by their weekday. Bit 0 is Sunday.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct OfWeek {
+pub(crate) struct OfWeek {
     /// In each week.
-    pub(super) every: u8,
+    pub(crate) every: u8,
     /// In the first, second … fifth occurrence in the month.
-    pub(super) nth: [u8; 5],
+    pub(crate) nth: [u8; 5],
     /// The same counted from the last.
-    pub(super) nth_from_end: [u8; 5],
+    pub(crate) nth_from_end: [u8; 5],
 }
 
 /// Which of the two count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Count {
+pub(crate) enum Count {
     /// Neither: every day.
     All,
     OfMonth,
@@ -44,10 +44,10 @@ pub(super) enum Count {
 
 /// Days of months.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Days {
-    pub(super) of_month: OfMonth,
-    pub(super) of_week: OfWeek,
-    pub(super) count: Count,
+pub(crate) struct Days {
+    pub(crate) of_month: OfMonth,
+    pub(crate) of_week: OfWeek,
+    pub(crate) count: Count,
 }
 
 /// What a month looks like.

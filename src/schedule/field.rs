@@ -1,6 +1,8 @@
 //! One field of a cron expression: from its text to the values that it names, or to what is wrong with it and what
 //! to write instead. The forms are those of crontab(5), and `L`, `W` and `#` beside them.
 
+use super::times::each;
+
 /// What a field is about: which values there are, and what they are called.
 #[derive(Debug)]
 pub(super) struct Field {
@@ -270,7 +272,7 @@ impl Field {
             ("day of the month", _) if before_last.is_some() => {
                 let from_end = before_last.map_or(1, |before| u32::from(before) + 1);
                 format!(
-                    "days before the last are told by a recurrence: {{ recurrence: {{ frequency: Month, interval: 1, \
+                    "a day before the last is said by a recurrence: {{ recurrence: {{ frequency: Month, interval: 1, \
                      startTime: …, schedule: {{ monthDays: [-{from_end}] }} }} }}"
                 )
             }
@@ -297,4 +299,14 @@ impl Field {
     fn short(&self, word: &str) -> Option<&'static str> {
         self.names.iter().copied().find(|name| word.starts_with(name))
     }
+}
+
+/// Where a step is longer than the range that it goes through, so that it names one value alone: the step, and that
+/// value. `text` is that of a field that was read.
+pub(super) fn lone_step(field: &Field, part: &str) -> Option<(u16, String)> {
+    let (range, step) = part.split('#').next()?.split_once('/')?;
+    let (set, step) = (field.range(range, range).ok()?, number(step)?);
+    let size = if field.is_weekday() { set.count_ones().min(7) } else { set.count_ones() };
+    let first = each(set).next()?;
+    (u32::from(step) > size && size > 1).then(|| (step, field.called(first)))
 }

@@ -24,11 +24,13 @@
 
 mod cron;
 mod days;
+mod doubt;
 mod every;
 mod except;
 mod field;
 mod foreign;
 mod former;
+mod misnamed;
 mod recurrence;
 mod times;
 mod windows;
@@ -44,9 +46,11 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{EntryName, Nominal};
 
 pub use cron::{Cron, CronRules};
+pub(crate) use days::{Count, Days, OfMonth, OfWeek};
 pub use every::Every;
 pub use except::Except;
 pub use recurrence::{Frequency, Recurrence, RecurrenceSpec};
+pub(crate) use times::each;
 pub use zone::Zone;
 
 /// Times in a row that may be left out one by one; whole minutes, hours and days count once. A calendar that goes on
@@ -384,4 +388,4 @@ fn canonical(spec: &CalendarSpec) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,6 +1,7 @@
 //! The calendar policy as tables, and against an oracle that looks at every minute.
 
-mod chance;
+pub(crate) mod chance;
+pub(crate) mod draw;
 mod except;
 mod former;
 mod oracle;

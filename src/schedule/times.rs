@@ -4,10 +4,10 @@ use jiff::civil::{Date, DateTime, Time};
 
 /// All times whose hour, minute and second are each in their set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Times {
-    pub(super) seconds: u64,
-    pub(super) minutes: u64,
-    pub(super) hours: u32,
+pub(crate) struct Times {
+    pub(crate) seconds: u64,
+    pub(crate) minutes: u64,
+    pub(crate) hours: u32,
 }
 
 /// All hours of a day.
@@ -32,7 +32,7 @@ pub(super) fn at_least(bits: u64, from: u8) -> Option<u8> {
 }
 
 /// The values of a set, in order.
-pub(super) fn each(mut bits: u64) -> impl Iterator<Item = u8> {
+pub(crate) fn each(mut bits: u64) -> impl Iterator<Item = u8> {
     std::iter::from_fn(move || {
         let lowest = at_least(bits, 0)?;
         bits &= bits - 1;

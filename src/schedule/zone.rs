@@ -11,7 +11,7 @@ use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
 use jiff::{SignedDuration, Timestamp};
 
-use super::{DstGap, DstOverlap, ScheduleError, windows};
+use super::{DstGap, DstOverlap, ScheduleError, misnamed, windows};
 use crate::ids::Nominal;
 
 /// Fifty years.
@@ -39,7 +39,7 @@ impl Zone {
             Ok(rules) => Ok(Self { name: rules.iana_name().unwrap_or(iana).into(), rules }),
             Err(_) => {
                 let database = jiff::tz::db();
-                let advice = advice(name, database.available().map(|known| known.to_string()));
+                let advice = misnamed::advice(name, database.available().map(|known| known.to_string()));
                 Err(ScheduleError::Zone { name: name.to_owned(), advice })
             }
         }
@@ -89,25 +89,6 @@ impl Zone {
         };
         [first, second].into_iter().flatten().collect()
     }
-}
-
-/// What to do about a name that is not one of the known ones.
-fn advice(name: &str, known: impl Iterator<Item = String>) -> String {
-    let wanted = name.trim().to_lowercase();
-    let mut known = known.peekable();
-    if known.peek().is_none() {
-        return ": this system has no time zone database; install tzdata".to_owned();
-    }
-    if wanted.ends_with("daylight time") {
-        return "; Windows names its zones by their standard time, all year".to_owned();
-    }
-    known
-        .chain(windows::names().map(str::to_owned))
-        .map(|known| (strsim::jaro_winkler(&wanted, &known.to_lowercase()), known))
-        .filter(|(likeness, _)| *likeness > 0.8)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, known)| format!("; did you mean '{known}'?"))
-        .unwrap_or_default()
 }
 
 /// Local times that match.
@@ -203,23 +184,5 @@ mod tests {
         assert_eq!(name("india standard time"), "Asia/Kolkata");
         assert_eq!(name("UTC"), "UTC");
         assert_eq!(name("Dateline Standard Time"), "Etc/GMT+12");
-    }
-
-    #[test]
-    fn a_name_that_is_none_is_told_what_may_be_meant() {
-        let said = |name: &str| Zone::parse(name).unwrap_err().to_string();
-        assert_eq!(
-            said("W. Europa Standard Time"),
-            "unknown time zone 'W. Europa Standard Time'; did you mean 'W. Europe Standard Time'?"
-        );
-        assert!(said("Eastern Daylight Time").contains("by their standard time"));
-        assert_eq!(said("Europe/Berln"), "unknown time zone 'Europe/Berln'; did you mean 'Europe/Berlin'?");
-        assert_eq!(said("Mars/Olympus"), "unknown time zone 'Mars/Olympus'");
-    }
-
-    #[test]
-    fn a_host_without_tzdata_is_told_to_install_it() {
-        let said = advice("Europe/Berlin", std::iter::empty());
-        assert!(said.contains("install tzdata"), "{said}");
     }
 }

@@ -15,6 +15,7 @@ mod certificate;
 mod chance;
 mod check_live;
 mod commands;
+mod crontab;
 mod diff;
 mod disk;
 mod drain;

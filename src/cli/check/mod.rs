@@ -39,6 +39,8 @@ struct Report {
     entries: usize,
     enabled: usize,
     warnings: Vec<String>,
+    /// Those of the warnings that have a place in the file.
+    doubts: Vec<Problem>,
     problems: Vec<Problem>,
     /// Why the file could not even be read.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -72,8 +74,24 @@ fn valid(outside: &Outside, arguments: &Arguments, file: String, loaded: &Loaded
     let exit = live.as_ref().and_then(|live| live.exit).unwrap_or(Exit::Done);
     let written = if arguments.format == Format::Json {
         let (entries, problems) = (entries.len(), Vec::new());
-        print_json(&Report { file, valid: true, entries, enabled, warnings, problems, error: None, live })
+        let doubts: Vec<Problem> = loaded.settings.doubts.iter().cloned().collect();
+        let placed = doubts.iter().map(|doubt| format!("{}:{}: {}", doubt.line, doubt.column, doubt.message));
+        let warnings = placed.chain(warnings).collect();
+        print_json(&Report {
+            file,
+            valid: true,
+            entries,
+            enabled,
+            warnings,
+            doubts,
+            problems,
+            error: None,
+            live,
+        })
     } else {
+        for doubt in loaded.settings.doubts.iter() {
+            complain(&doubt.as_warning());
+        }
         for warning in &warnings {
             complain(&format!("{file}: warning: {warning}"));
         }
@@ -93,8 +111,8 @@ fn wrong(arguments: &Arguments, file: String, rejection: &Rejection) {
     if arguments.format == Format::Json {
         let error = rejection.problems.is_empty().then(|| rejection.message.clone());
         let problems = rejection.problems.iter().cloned().collect();
-        let (valid, warnings, live) = (false, Vec::new(), None);
-        print_json(&Report { file, valid, entries: 0, enabled: 0, warnings, problems, error, live });
+        let (valid, warnings, doubts, live) = (false, Vec::new(), Vec::new(), None);
+        print_json(&Report { file, valid, entries: 0, enabled: 0, warnings, doubts, problems, error, live });
     } else {
         complain(&rejection.message);
         let what = if rejection.count == 1 { "problem" } else { "problems" };

@@ -2,6 +2,7 @@
 //! offline.
 
 mod changes;
+mod cron;
 mod words;
 
 use clap::Args;

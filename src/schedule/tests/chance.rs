@@ -15,14 +15,14 @@ const SEED: &str = "ADF_CRON_TEST_SEED";
 
 /// Numbers that one seed gives (SplitMix64; Steele, Lea and Flood, "Fast splittable pseudorandom number generators").
 #[derive(Debug)]
-pub(super) struct Chance {
+pub(crate) struct Chance {
     seed: u64,
     state: u64,
 }
 
 impl Chance {
     /// Chance of the seed in the environment, else of the time; it is printed either way.
-    pub(super) fn new(test: &str) -> Self {
+    pub(crate) fn new(test: &str) -> Self {
         #[expect(clippy::disallowed_methods, reason = "a seed is to be another each time")]
         let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_micros();
         let given = std::env::var(SEED).ok().map(|seed| seed.parse().expect("a seed is a number"));
@@ -32,7 +32,7 @@ impl Chance {
     }
 
     /// A number from 0 to below `end`.
-    pub(super) fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.state;
         mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -40,7 +40,7 @@ impl Chance {
         usize::try_from((mixed ^ mixed >> 31) % end as u64).unwrap()
     }
 
-    pub(super) fn one_of<'a, T: ?Sized>(&mut self, of: &[&'a T]) -> &'a T {
+    pub(crate) fn one_of<'a, T: ?Sized>(&mut self, of: &[&'a T]) -> &'a T {
         of[self.below(of.len())]
     }
 
