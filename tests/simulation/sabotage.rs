@@ -25,10 +25,12 @@ pub(crate) enum Sabotage {
     AllOver,
     /// Backfills begin anew with each start.
     FillsAnew,
+    /// Facts are forgotten as soon as the output has taken them, written or not.
+    ForgetsUnread,
 }
 
 impl Sabotage {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::IntentAfterPost,
         Self::AnyId,
         Self::AdoptTwice,
@@ -36,6 +38,7 @@ impl Sabotage {
         Self::OneMark,
         Self::AllOver,
         Self::FillsAnew,
+        Self::ForgetsUnread,
     ];
 
     /// The schedule as a daemon with this defect would take it.
