@@ -139,7 +139,12 @@ impl Output {
 
     /// Waits until everything is written, but not for an output that takes nothing. Returns whether it is.
     pub async fn flushed(&self) -> bool {
-        tokio::time::timeout(LAST_WORDS, self.flush()).await.unwrap_or(false)
+        let flushed = tokio::time::timeout(LAST_WORDS, self.flush()).await.unwrap_or(false);
+        if !flushed {
+            // It is not waited for a second time.
+            self.hurry();
+        }
+        flushed
     }
 
     async fn flush(&self) -> bool {
