@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// How much an event matters to the person on call.
@@ -115,6 +116,8 @@ names! {
     LedgerFailed = "ledger.failed",
     /// The ledger can be written again.
     LedgerRecovered = "ledger.recovered",
+    /// Events are missing from the log, since nobody read it or it could not be written.
+    OutputDropped = "output.dropped",
 }
 
 impl fmt::Display for Name {
@@ -215,6 +218,8 @@ macro_rules! with_event_fields {
             step_ms: i64,
             /// A person's own words.
             note: String,
+            /// Since when (RFC 3339, UTC).
+            since: String,
         }
     };
 }
@@ -238,6 +243,9 @@ with_event_fields!(event_struct);
 /// One fact, as it will be announced.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
+    /// When it came to be, which may be long before it can be announced; `None` is when it is announced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
     /// How much it matters.
     pub level: Level,
     /// What kind of fact it is.
@@ -252,7 +260,14 @@ impl Event {
     /// An event with these fields.
     #[must_use]
     pub fn new(level: Level, name: Name, message: impl Into<String>, fields: Fields) -> Self {
-        Self { level, name, message: message.into(), fields }
+        Self { at: None, level, name, message: message.into(), fields }
+    }
+
+    /// Whether the ledger keeps it until it is announced. Debug events tell of steps, not of ends: they are not
+    /// worth a place there.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        self.level > Level::Debug
     }
 }
 

@@ -1,10 +1,14 @@
 //! Makes the engine's batches durable and then announces them, on a thread of its own: no firing waits
-//! for the disk or for whoever reads the log.
+//! for the disk. It does not wait for whoever reads the log either: facts for which the output has no room stay in the
+//! ledger until it has.
 //!
 //! Batches are committed in order, as many at a time as there are (group commit). A ledger that cannot
 //! be written is tried again for as long as it takes; nothing planned meanwhile is armed, since only a
 //! commit arms it.
 
+mod backlog;
+
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -18,9 +22,9 @@ use crate::engine::Input;
 use crate::event::{Event, Fields, Level, Name, chain};
 use crate::ids::{FiringId, RunId};
 use crate::ledger::{Batch, Ledger, LedgerError, Record, SignOfLife, Written};
+use crate::telemetry::Output;
 
-/// Writes an event where people read it.
-pub type Announce = Arc<dyn Fn(&Event) + Send + Sync>;
+pub use backlog::Backlog;
 
 /// Hears that the recorder does its work, or says why it cannot.
 pub type Turned = Arc<dyn Fn() + Send + Sync>;
@@ -52,8 +56,8 @@ pub enum Job {
     Sign(Box<SignOfLife>),
     /// Only show that jobs are still done.
     Turn,
-    /// Everything before this job is done; say so.
-    Finish(oneshot::Sender<()>),
+    /// Everything before this job is done. Say this last word, and that it is said.
+    Finish(Option<Box<Event>>, oneshot::Sender<()>),
 }
 
 /// The sending end of the recorder.
@@ -64,15 +68,15 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Starts the recorder's thread. `in_flight` counts the calls under way; results go to `inputs`. Events of
-    /// batches from `first` on are forgotten once they are announced.
+    /// Starts the recorder's thread. `in_flight` counts the calls under way; results go to `inputs`. Facts of batches
+    /// from `first` on are announced, those included that wait in the ledger, and then forgotten.
     ///
     /// # Errors
     /// When the system gives no thread or no event loop for it.
     pub fn start<L: Ledger + 'static>(
         ledger: L,
         clock: Arc<dyn Clock>,
-        announce: Announce,
+        output: Output,
         in_flight: Arc<AtomicUsize>,
         inputs: mpsc::UnboundedSender<Input>,
         turned: Turned,
@@ -83,13 +87,14 @@ impl Recorder {
         let writer = Writer {
             ledger,
             clock,
-            announce,
+            output,
             in_flight,
             inputs,
             turned,
             queue,
-            first,
-            announced: None,
+            backlog: Backlog::new(first),
+            stuck: false,
+            newest: None,
             unread: 0,
             sign: None,
             pruning: None,
@@ -111,10 +116,10 @@ impl Recorder {
         self.jobs.closed().await;
     }
 
-    /// Waits until everything asked for is done, at most `limit`; returns whether it was.
-    pub async fn finish(mut self, limit: Duration) -> bool {
+    /// Waits until everything asked for is done and the last word is said, at most `limit`; returns whether it was.
+    pub async fn finish(mut self, last_word: Option<Event>, limit: Duration) -> bool {
         let (done, finished) = oneshot::channel();
-        self.ask(Job::Finish(done));
+        self.ask(Job::Finish(last_word.map(Box::new), done));
         let in_time = matches!(tokio::time::timeout(limit, finished).await, Ok(Ok(())));
         if in_time && let Some(thread) = self.thread.take() {
             // It has said its last word, so this does not block.
@@ -127,25 +132,30 @@ impl Recorder {
 struct Writer<L> {
     ledger: L,
     clock: Arc<dyn Clock>,
-    announce: Announce,
+    output: Output,
     in_flight: Arc<AtomicUsize>,
     inputs: mpsc::UnboundedSender<Input>,
     turned: Turned,
     queue: mpsc::UnboundedReceiver<Job>,
-    /// The first batch whose events are ours to forget.
-    first: u64,
+    backlog: Backlog,
+    /// The facts that wait could not be read; they are read again with the next requests.
+    stuck: bool,
+    /// The last batch that was written.
+    newest: Option<u64>,
     /// How often in a row requests could not be read.
     unread: u32,
     /// A sign of life that is not left yet.
     sign: Option<Box<SignOfLife>>,
     pruning: Option<Pruning>,
-    /// Announced, but not yet forgotten by the ledger: that shares the next commit.
-    announced: Option<u64>,
 }
 
 impl<L: Ledger> Writer<L> {
     async fn work(mut self) {
         let mut next = None;
+        // What the last process left comes before what this one does.
+        while self.has_to_announce() && self.output.has_room() {
+            self.announce_waiting().await;
+        }
         loop {
             let job = match next.take() {
                 Some(job) => job,
@@ -167,8 +177,8 @@ impl<L: Ledger> Writer<L> {
                 }
                 Job::Sign(sign) => self.sign = Some(sign),
                 Job::Turn => {}
-                Job::Finish(done) => {
-                    self.write(Vec::new()).await;
+                Job::Finish(last_word, done) => {
+                    self.end(last_word.as_deref()).await;
                     self.leave_sign().await;
                     // A process that ended meanwhile would leave the last changes beside the ledger's file, where
                     // who may only read cannot see them.
@@ -199,7 +209,49 @@ impl<L: Ledger> Writer<L> {
             self.pruning = self.prune(pruning).await;
             (self.turned)();
         }
+        while self.has_to_announce() {
+            tokio::select! {
+                biased;
+                job = self.queue.recv() => return job,
+                () = self.output.room() => {}
+            }
+            self.announce_waiting().await;
+            (self.turned)();
+        }
         self.queue.recv().await
+    }
+
+    fn has_to_announce(&self) -> bool {
+        self.backlog.waits().is_some() && !self.stuck
+    }
+
+    /// Offers the next facts that wait in the ledger to the output.
+    async fn announce_waiting(&mut self) {
+        let Some(first) = self.backlog.waits() else { return };
+        match self.ledger.unannounced(first, Backlog::SLICE).await {
+            Ok(facts) => self
+                .backlog
+                .read(&facts, |batch, events| self.output.announce(batch, events.iter().map(Cow::Borrowed))),
+            Err(error) => {
+                self.stuck = true;
+                self.say(&error, 0, "events that wait to be announced cannot be read; it is tried again");
+            }
+        }
+    }
+
+    /// Says the last word, and waits for the output where that still takes something. What it has not taken by then is
+    /// left for the next start, or at least its number.
+    async fn end(&mut self, last_word: Option<&Event>) {
+        if let Some(event) = last_word {
+            self.output.say(event);
+        }
+        if !self.output.flushed().await
+            && let (Some(newest), Some(event)) = (self.newest, self.output.unsaid())
+        {
+            let left = Batch { id: newest + 1, records: Vec::new(), events: vec![event] };
+            self.write(vec![left]).await;
+        }
+        self.write(Vec::new()).await;
     }
 
     /// Leaves a sign of life in a commit of its own. Where that fails, that it goes stale is sign enough.
@@ -239,8 +291,13 @@ impl<L: Ledger> Writer<L> {
 
     /// Writes until it is written, then announces and reports it.
     async fn write(&mut self, mut group: Vec<Batch>) {
-        if group.is_empty() && self.announced.is_none() {
+        let to_forget = |writer: &Self| writer.backlog.to_forget(writer.output.announced());
+        if group.is_empty() && to_forget(self).is_none() {
             return;
+        }
+        let now = self.clock.now().wall;
+        for event in group.iter_mut().flat_map(|batch| &mut batch.events) {
+            event.at.get_or_insert(now);
         }
         // A sign of life that waits shares the commit: a burst leaves no time for one of its own.
         if let Some(batch) = group.last_mut() {
@@ -248,29 +305,35 @@ impl<L: Ledger> Writer<L> {
         }
         let mut tries = 0_u32;
         let written = loop {
-            let announced = self.announced.map(|last| self.first..=last);
-            match self.ledger.write(&group, announced).await {
-                Ok(written) => break written,
+            let announced = to_forget(self);
+            match self.ledger.write(&group, announced.clone()).await {
+                Ok(written) => {
+                    self.backlog.forgot(announced);
+                    break written;
+                }
                 Err(error) => self.failed(&error, tries).await,
             }
             tries = tries.saturating_add(1);
         };
         if tries > 0 {
             let message = format!("the ledger can be written again, after {tries} failed tries");
-            (self.announce)(&Event::new(Level::Info, Name::LedgerRecovered, message, Fields::default()));
+            self.output.say(&Event::new(Level::Info, Name::LedgerRecovered, message, Fields::default()));
         }
-        self.announced = None;
-        self.report(group, &written);
+        self.report(&group, &written);
     }
 
-    fn report(&mut self, group: Vec<Batch>, written: &Written) {
+    fn report(&mut self, group: &[Batch], written: &Written) {
+        // Arming comes before talking.
         for batch in group {
-            // Arming comes before talking: a slow log must not make a firing late.
             let _ = self.inputs.send(Input::Committed(batch.id, written.refused.clone()));
-            for event in batch.announced(written) {
-                (self.announce)(&event);
+        }
+        for batch in group {
+            let facts = || batch.announced(written);
+            if !self.backlog.committed(batch.id, || self.output.announce(batch.id, facts())) {
+                // The others wait in the ledger.
+                facts().filter(|event| !event.is_kept()).for_each(|event| self.output.say(&event));
             }
-            self.announced = Some(batch.id);
+            self.newest = Some(batch.id);
         }
     }
 
@@ -278,7 +341,7 @@ impl<L: Ledger> Writer<L> {
     fn say(&self, error: &LedgerError, tries: u32, message: &str) {
         if tries.is_multiple_of(REPEAT) {
             let fields = Fields { error_message: Some(chain(error)), ..Fields::default() };
-            (self.announce)(&Event::new(Level::Error, Name::LedgerFailed, message, fields));
+            self.output.say(&Event::new(Level::Error, Name::LedgerFailed, message, fields));
         }
     }
 
@@ -319,12 +382,14 @@ impl<L: Ledger> Writer<L> {
         }
         // An idle daemon forgets here what it has announced.
         self.write(Vec::new()).await;
+        self.stuck = false;
     }
 
     /// Removes a slice of old firings; returns what is left to do.
     async fn prune(&mut self, pruning: Pruning) -> Option<Pruning> {
         let Pruning { before, began, removed } = pruning;
         match self.ledger.prune(before).await {
+            Ok(0) if self.give_up_old(before).await => Some(pruning),
             Ok(0) if removed == 0 => None,
             Ok(0) => {
                 let fields = Fields {
@@ -333,7 +398,7 @@ impl<L: Ledger> Writer<L> {
                     ..Fields::default()
                 };
                 let message = format!("removed {removed} firings that were older than the retention");
-                (self.announce)(&Event::new(Level::Info, Name::LedgerPruned, message, fields));
+                self.output.say(&Event::new(Level::Info, Name::LedgerPruned, message, fields));
                 None
             }
             Ok(more) => Some(Pruning { before, began, removed: removed + more }),
@@ -343,9 +408,25 @@ impl<L: Ledger> Writer<L> {
             }
         }
     }
+
+    /// Gives up facts that were not announced although they are as old as what is removed; the log tells how many.
+    /// Returns whether there may be more.
+    async fn give_up_old(&mut self, before: Timestamp) -> bool {
+        let Some(first) = self.backlog.waits() else { return false };
+        // What fails here is tried again with the next removal.
+        let Ok(facts) = self.ledger.unannounced(first, Backlog::SLICE).await else { return false };
+        let is_old = |event: &Event| event.at.is_some_and(|at| at < before);
+        let Some((old, batches)) = self.backlog.too_old(&facts, is_old) else { return false };
+        if self.ledger.write(&[], Some(batches)).await.is_err() {
+            return false;
+        }
+        self.output.miss(old.iter().flat_map(|(_, events)| events));
+        true
+    }
 }
 
 /// The removal of old firings, under way.
+#[derive(Clone, Copy)]
 struct Pruning {
     before: Timestamp,
     began: Duration,
@@ -354,7 +435,7 @@ struct Pruning {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
+    use std::collections::{BTreeMap, HashMap};
     use std::ops::RangeInclusive;
     use std::sync::Mutex;
     use std::sync::atomic::AtomicBool;
@@ -362,14 +443,16 @@ mod tests {
     use super::*;
     use crate::clock::ManualClock;
     use crate::ledger::{Request, Snapshot};
+    use crate::telemetry::tests::{Reader, numbers};
 
     /// The batches of a commit, and how many records each had.
     type Commit = Vec<(u64, usize)>;
 
-    /// A ledger that keeps its commits.
+    /// A ledger that keeps its commits and facts.
     #[derive(Default, Clone)]
     struct Notebook {
         commits: Arc<Mutex<Vec<Commit>>>,
+        facts: Arc<Mutex<BTreeMap<u64, Vec<Event>>>>,
         broken: Arc<AtomicBool>,
     }
 
@@ -377,13 +460,20 @@ mod tests {
         async fn write(
             &mut self,
             batches: &[Batch],
-            _: Option<RangeInclusive<u64>>,
+            announced: Option<RangeInclusive<u64>>,
         ) -> Result<Written, LedgerError> {
             let commit = batches.iter().map(|batch| (batch.id, batch.records.len())).collect();
             self.commits.lock().unwrap().push(commit);
             if self.broken.load(Ordering::Relaxed) {
                 return Err(LedgerError::Unreadable { what: "disk", detail: "it is full".to_owned() });
             }
+            let mut facts = self.facts.lock().unwrap();
+            facts.retain(|batch, _| !announced.as_ref().is_some_and(|announced| announced.contains(batch)));
+            for batch in batches {
+                let kept = batch.events.iter().filter(|event| event.is_kept()).cloned();
+                facts.insert(batch.id, kept.collect());
+            }
+            facts.retain(|_, events| !events.is_empty());
             Ok(Written::default())
         }
 
@@ -397,6 +487,19 @@ mod tests {
             _: FiringId,
         ) -> Result<HashMap<RunId, FiringId>, LedgerError> {
             Ok(HashMap::new())
+        }
+
+        async fn unannounced(
+            &mut self,
+            first: u64,
+            most: u32,
+        ) -> Result<Vec<(u64, Vec<Event>)>, LedgerError> {
+            let facts = self.facts.lock().unwrap();
+            Ok(facts
+                .range(first..)
+                .take(most as usize)
+                .map(|(batch, facts)| (*batch, facts.clone()))
+                .collect())
         }
 
         async fn requests(&mut self) -> Result<Vec<Request>, LedgerError> {
@@ -419,21 +522,36 @@ mod tests {
         Job::Sign(serde_json::from_str(&text).unwrap())
     }
 
-    /// Has these jobs done, and returns the commits and what was said.
+    /// A recorder, and what the engine hears of it.
+    struct Bench {
+        recorder: Recorder,
+        inputs: mpsc::UnboundedReceiver<Input>,
+        runtime: tokio::runtime::Runtime,
+    }
+
+    impl Bench {
+        fn new(ledger: &Notebook, output: &Output, at: Timestamp) -> Self {
+            let clock = Arc::new(ManualClock::at(at));
+            let (told, inputs) = mpsc::unbounded_channel();
+            let (ledger, output) = (ledger.clone(), output.clone());
+            let recorder = Recorder::start(ledger, clock, output, Arc::default(), told, Arc::new(|| ()), 0);
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            Self { recorder: recorder.unwrap(), inputs, runtime }
+        }
+
+        fn finish(self) {
+            assert!(self.runtime.block_on(self.recorder.finish(None, Duration::from_secs(10))));
+        }
+    }
+
+    /// Has these jobs done, and returns the commits and how many events were said.
     fn done(ledger: &Notebook, jobs: Vec<Job>) -> (Vec<Commit>, usize) {
-        let said: Arc<Mutex<usize>> = Arc::default();
-        let hears = Arc::clone(&said);
-        let announce: Announce = Arc::new(move |_| *hears.lock().unwrap() += 1);
-        let clock = Arc::new(ManualClock::at(Timestamp::UNIX_EPOCH));
-        let (inputs, _received) = mpsc::unbounded_channel();
-        let started =
-            Recorder::start(ledger.clone(), clock, announce, Arc::default(), inputs, Arc::new(|| ()), 0);
-        let recorder = started.unwrap();
-        jobs.into_iter().for_each(|job| recorder.ask(job));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        assert!(runtime.block_on(recorder.finish(Duration::from_secs(10))));
+        let reader = Reader::default();
+        let bench = Bench::new(ledger, &reader.output(Level::Debug), Timestamp::UNIX_EPOCH);
+        jobs.into_iter().for_each(|job| bench.recorder.ask(job));
+        bench.finish();
         let commits = ledger.commits.lock().unwrap().clone();
-        (commits, *said.lock().unwrap())
+        (commits, reader.events().len())
     }
 
     fn batch(id: u64) -> Job {
@@ -453,5 +571,82 @@ mod tests {
         ledger.broken.store(true, Ordering::Relaxed);
         let (commits, said) = done(&ledger, vec![sign()]);
         assert_eq!((commits.len(), said), (1, 0));
+    }
+
+    /// So large that the output has room for a few of them.
+    fn large(id: u64) -> Job {
+        let fields = Fields { attempt: Some(id), ..Fields::default() };
+        let fact = Event::new(Level::Info, Name::RunCreated, "x".repeat(1 << 20), fields.clone());
+        let step = Event::new(Level::Debug, Name::FiringPlanned, "planned", Fields::default());
+        Job::Write(Batch { id, records: Vec::new(), events: vec![fact, step] })
+    }
+
+    /// Commits a dozen large batches while nobody reads, and waits until the engine has heard of all.
+    fn unread(ledger: &Notebook, reader: &Reader, output: &Output) -> Bench {
+        reader.stops();
+        let mut bench = Bench::new(ledger, output, Timestamp::UNIX_EPOCH);
+        (0..12).for_each(|id| bench.recorder.ask(large(id)));
+        for id in 0..12 {
+            let told = bench.runtime.block_on(bench.inputs.recv());
+            assert!(matches!(told, Some(Input::Committed(batch, _)) if batch == id), "{told:?}");
+        }
+        bench
+    }
+
+    #[test]
+    fn nobody_waits_for_facts_that_are_not_read_and_all_of_them_are_read_later_in_order() {
+        let (ledger, reader) = (Notebook::default(), Reader::default());
+        let output = reader.output(Level::Debug);
+        let bench = unread(&ledger, &reader, &output);
+        assert_eq!(ledger.facts.lock().unwrap().len(), 12, "none is forgotten before it is written");
+        reader.goes_on();
+        bench.runtime.block_on(async {
+            while output.announced() < Some(11) {
+                bench.recorder.ask(Job::Turn);
+                output.flushed().await;
+            }
+        });
+        bench.finish();
+        assert!(ledger.facts.lock().unwrap().is_empty(), "what was written is forgotten");
+        let events = reader.events();
+        assert_eq!(numbers(&events), (0..12).collect::<Vec<_>>(), "each once");
+        let steps = events.iter().filter(|event| event["event"] == "firing.planned").count() as u64;
+        let missing = events.iter().filter_map(|event| event["count"].as_u64()).sum::<u64>();
+        assert!(missing > 0 && steps + missing == 12, "{steps} steps were said and {missing} counted");
+    }
+
+    #[test]
+    fn what_was_not_written_at_the_end_is_announced_by_the_next_process_with_how_many_are_missing() {
+        let (ledger, reader) = (Notebook::default(), Reader::default());
+        let bench = unread(&ledger, &reader, &reader.output(Level::Debug));
+        bench.finish();
+        assert_eq!(reader.events().len(), 0, "nobody has read anything");
+        let reader = Reader::default();
+        Bench::new(&ledger, &reader.output(Level::Info), "2026-11-24T04:00:00Z".parse().unwrap()).finish();
+        let events = reader.events();
+        assert_eq!(numbers(&events), (0..12).collect::<Vec<_>>());
+        assert_eq!(events[0]["timestamp"], "1970-01-01T00:00:00.000Z", "the time at which it came to be");
+        let missing = events.iter().find(|event| event["event"] == "output.dropped").unwrap();
+        assert_eq!(missing["count"], 12, "the steps");
+        assert!(ledger.facts.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn facts_that_nobody_reads_are_given_up_when_they_are_as_old_as_what_is_removed() {
+        let (ledger, reader) = (Notebook::default(), Reader::default());
+        let output = reader.output(Level::Info);
+        let bench = unread(&ledger, &reader, &output);
+        bench.recorder.ask(Job::Prune("1970-01-01T00:00:01Z".parse().unwrap()));
+        // It comes to that when there is nothing else to do.
+        while ledger.facts.lock().unwrap().len() == 12 {
+            std::thread::yield_now();
+        }
+        reader.goes_on();
+        bench.finish();
+        let events = reader.events();
+        let (said, missing) =
+            (numbers(&events).len() as u64, events.iter().filter_map(|it| it["count"].as_u64()));
+        assert!((4..=6).contains(&said), "what the output had is written");
+        assert_eq!(said + missing.sum::<u64>(), 12);
     }
 }

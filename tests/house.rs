@@ -34,7 +34,6 @@ const DOORS: [(&str, &str); 14] = [
     ("x509_parser", "azure/assertion.rs"),
     ("tracing", "telemetry/"),
     ("tracing_subscriber", "telemetry/"),
-    ("tracing_journald", "telemetry/"),
     ("sqlx", "ledger/"),
 ];
 

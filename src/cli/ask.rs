@@ -9,12 +9,13 @@ use super::backfill;
 use super::{Format, Outside, complain, print, print_json, unknown_entry};
 use crate::daemon::schedule_file::{Loaded, Rejection};
 use crate::daemon::{self, Exit, OnceEnd};
-use crate::event::{Event, Level, chain};
+use crate::event::{Level, chain};
 use crate::ids::{EntryName, FiringId};
 use crate::ledger::{
     Answer, Asks, HistoryRow, Ledger as _, LedgerError, Lock, LockError, Reason, Request, SqliteLedger, State,
 };
 use crate::systemd::Notifier;
+use crate::telemetry::{self, Style};
 
 /// Between two looks at the ledger while the daemon works.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
@@ -110,16 +111,18 @@ pub(super) fn carry_out(outside: &Outside, loaded: Result<Loaded, Rejection>, wi
 
 /// Carries the requests out in this process, which holds the lock.
 async fn alone(outside: &Outside, wish: Wish, loaded: Loaded, lock: Lock, path: &Path) -> Exit {
-    let announce = |event: &Event| {
-        if event.level >= Level::Warn {
-            complain(&format!("{}: {}", event.name, event.message));
+    let output = match telemetry::start(Style::Brief, Level::Warn, Arc::clone(&outside.clock)) {
+        Ok(output) => output,
+        Err(error) => {
+            complain(&format!("the system gives no thread: {error}"));
+            return Exit::Failed;
         }
     };
     let shell = daemon::Outside {
         config: outside.config.clone(),
         strict: false,
         clock: Arc::clone(&outside.clock),
-        announce: Arc::new(announce),
+        output,
         environment: Arc::clone(&outside.environment),
         notifier: Notifier::default(),
     };
@@ -137,7 +140,9 @@ async fn alone(outside: &Outside, wish: Wish, loaded: Loaded, lock: Lock, path: 
         Err(error) => return failed(&error),
     };
     // The lock is held until the result has been read.
-    let exit = match daemon::once(&shell, once).await {
+    let end = daemon::once(&shell, once).await;
+    shell.output.flushed().await;
+    let exit = match end {
         OnceEnd::Failed(exit) => exit,
         OnceEnd::Recorded => match SqliteLedger::open_to_read(path).await {
             Ok(mut ledger) => show(outside, &mut ledger, &wish, None).await,

@@ -1,15 +1,16 @@
 //! `run`: the daemon.
 
+use std::io;
 use std::sync::Arc;
 
 use clap::Args;
 
 use super::{Outside, complain};
 use crate::daemon::{self, Exit};
-use crate::event::Level;
+use crate::event::{Event, Fields, Level, Name};
 use crate::signals::Signals;
 use crate::systemd::Notifier;
-use crate::telemetry::{self, Style};
+use crate::telemetry::{self, Output, Style};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -32,32 +33,37 @@ fn level(text: &str) -> Result<Level, String> {
 }
 
 pub(super) fn run(outside: &Outside, arguments: &Arguments) -> Exit {
+    begun(outside, arguments).unwrap_or_else(|error| {
+        complain(&format!("the daemon cannot be started: {error}"));
+        Exit::Failed
+    })
+}
+
+/// Runs the daemon to its end, if the system gives it what it needs.
+fn begun(outside: &Outside, arguments: &Arguments) -> io::Result<Exit> {
     let style = Style::of_stdout((outside.environment)("JOURNAL_STREAM").as_deref());
-    telemetry::start(style, arguments.log, Arc::clone(&outside.clock));
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            complain(&format!("the daemon cannot start its threads: {error}"));
-            return Exit::Failed;
-        }
-    };
+    let output = telemetry::start(style, arguments.log, Arc::clone(&outside.clock))?;
+    say_defects(output.clone());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         // Registered before anything else: a signal that comes early must not kill the process.
-        let signals = match Signals::new() {
-            Ok(signals) => signals,
-            Err(error) => {
-                complain(&format!("signals cannot be handled: {error}"));
-                return Exit::Failed;
-            }
-        };
+        let signals = Signals::new()?;
         let outside = daemon::Outside {
             config: outside.config.clone(),
             strict: arguments.strict,
             clock: Arc::clone(&outside.clock),
-            announce: Arc::new(telemetry::announce),
+            output,
             environment: Arc::clone(&outside.environment),
-            notifier: Notifier::from_environment(),
+            notifier: Notifier::from_environment()?,
         };
-        daemon::run(outside, signals).await
+        Ok(daemon::run(outside, signals).await)
     })
+}
+
+/// A defect is an event as well: standard error, where Rust would tell of it, may not be read either.
+fn say_defects(output: Output) {
+    std::panic::set_hook(Box::new(move |defect| {
+        let fields = Fields { error_message: Some(defect.to_string()), ..Fields::default() };
+        output.say(&Event::new(Level::Error, Name::DaemonFailed, "adf-cron has a defect", fields));
+    }));
 }

@@ -39,7 +39,7 @@ pub(super) struct Begun {
 
 pub(super) fn say_failed(outside: &Outside, what: &str, error: &dyn std::error::Error) {
     let fields = Fields { error_message: Some(chain(error)), ..Fields::default() };
-    (outside.announce)(&Event::new(Level::Error, Name::DaemonFailed, what.to_owned(), fields));
+    outside.output.say(&Event::new(Level::Error, Name::DaemonFailed, what.to_owned(), fields));
 }
 
 /// Reads the schedule, takes the lock and opens the ledger.
@@ -48,7 +48,7 @@ pub(super) async fn begin(outside: &Outside) -> Result<Begun, Exit> {
         match schedule_file::load(&outside.config, &outside.environment, outside.clock.now().wall) {
             Ok(loaded) => (Some(loaded), None),
             Err(rejection) if outside.strict => {
-                (outside.announce)(&rejection.event("nothing runs (--strict)"));
+                outside.output.say(&rejection.event("nothing runs (--strict)"));
                 return Err(Exit::Config);
             }
             Err(rejection) => (None, Some(rejection)),
@@ -58,7 +58,7 @@ pub(super) async fn begin(outside: &Outside) -> Result<Begun, Exit> {
     if let Some(rejection) = &rejected
         && !path.exists()
     {
-        (outside.announce)(&rejection.event("nothing runs, since no schedule was ever in force"));
+        outside.output.say(&rejection.event("nothing runs, since no schedule was ever in force"));
         return Err(Exit::Config);
     }
     let lock = take_lock(outside, &path)?;
@@ -116,7 +116,7 @@ fn last_good(outside: &Outside, snapshot: &Snapshot, rejected: Option<&Rejection
         None => ("nothing runs, since no schedule was ever in force", Err(Exit::Config)),
     };
     if let Some(rejection) = rejected {
-        (outside.announce)(&rejection.event(instead));
+        outside.output.say(&rejection.event(instead));
     }
     result
 }
@@ -156,7 +156,7 @@ pub(super) async fn open(outside: &Outside, path: &Path) -> Result<(SqliteLedger
             } else {
                 "the ledger cannot be opened; nothing is started until it can"
             };
-            (outside.announce)(&Event::new(Level::Error, Name::LedgerFailed, message, fields));
+            outside.output.say(&Event::new(Level::Error, Name::LedgerFailed, message, fields));
             outside.notifier.status(message);
         }
         if hopeless {
@@ -169,12 +169,12 @@ pub(super) async fn open(outside: &Outside, path: &Path) -> Result<(SqliteLedger
 
 /// The client for these settings.
 pub(super) fn client(outside: &Outside, settings: &Settings) -> Result<Client, ClientError> {
-    let announce = Arc::clone(&outside.announce);
+    let output = outside.output.clone();
     Client::new(
         &settings.azure,
         Arc::clone(&outside.clock),
         Arc::clone(&outside.environment),
-        Arc::new(move |event: Event| announce(&event)),
+        Arc::new(move |event: Event| output.say(&event)),
     )
 }
 
@@ -196,7 +196,7 @@ async fn await_clock(outside: &Outside, limit: Duration) {
                 limit.as_secs()
             );
             outside.notifier.status(&message);
-            (outside.announce)(&Event::new(Level::Warn, Name::ClockAwaited, message, Fields::default()));
+            outside.output.say(&Event::new(Level::Warn, Name::ClockAwaited, message, Fields::default()));
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }

@@ -23,9 +23,10 @@ use crate::engine::{Action, Engine, Input};
 use crate::event::{Event, Fields, Level, Name};
 use crate::firing::Tasks;
 use crate::heartbeat::{Beat, Heartbeat};
-use crate::recorder::{Announce, Job, Recorder};
+use crate::recorder::{Job, Recorder};
 use crate::signals::{Signal, Signals};
 use crate::systemd::Notifier;
+use crate::telemetry::Output;
 
 use begin::Begun;
 pub use once::{Once, OnceEnd, once};
@@ -61,7 +62,7 @@ pub struct Outside {
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Where events go.
-    pub announce: Announce,
+    pub output: Output,
     /// Environment variables.
     pub environment: Environment,
     /// The service manager, if one waits.
@@ -85,16 +86,37 @@ const HOUR: Duration = Duration::from_secs(3_600);
 const FINISH_LIMIT: Duration = Duration::from_secs(10);
 
 /// Runs the daemon until a signal ends it.
-pub async fn run(outside: Outside, signals: Signals) -> Exit {
+pub async fn run(outside: Outside, mut signals: Signals) -> Exit {
     let fields = Fields { program_version: Some(env!("CARGO_PKG_VERSION").to_owned()), ..Fields::default() };
-    (outside.announce)(&Event::new(Level::Info, Name::DaemonStarted, "adf-cron begins", fields));
-    let mut signals = signals;
+    outside.output.say(&Event::new(Level::Info, Name::DaemonStarted, "adf-cron begins", fields));
+    let output = outside.output.clone();
+    let exit = run_to_its_end(outside, &mut signals).await;
+    hurried_by(&mut signals, &output, output.flushed()).await;
+    exit
+}
+
+/// Awaits the end of something; a signal to stop has it wait no longer for those who read the log.
+async fn hurried_by<T>(signals: &mut Signals, output: &Output, end: impl Future<Output = T>) -> T {
+    tokio::pin!(end);
+    loop {
+        tokio::select! {
+            ended = &mut end => return ended,
+            signal = signals.next() => {
+                if matches!(signal, Signal::Stop(_)) {
+                    output.hurry();
+                }
+            }
+        }
+    }
+}
+
+async fn run_to_its_end(outside: Outside, signals: &mut Signals) -> Exit {
     let mut edited = false;
     let begun = tokio::select! {
         begun = begin::begin(&outside) => begun,
-        stop = stopped_early(&mut signals, &mut edited) => {
+        stop = stopped_early(signals, &mut edited) => {
             outside.notifier.stopping(Duration::ZERO);
-            say_stopped(&outside, stop, 0);
+            outside.output.say(&stopped(stop, 0));
             return Exit::Done;
         }
     };
@@ -124,13 +146,13 @@ async fn stopped_early(signals: &mut Signals, edited: &mut bool) -> &'static str
     }
 }
 
-fn say_stopped(outside: &Outside, signal: &'static str, open: u64) {
+fn stopped(signal: &'static str, open: u64) -> Event {
     let fields = Fields { open_firings: Some(open), signal: Some(signal.to_owned()), ..Fields::default() };
     let message = match open {
         0 => "stopped; nothing is left open".to_owned(),
         _ => format!("stopped; {open} firings stay open, and the next start goes on with them"),
     };
-    (outside.announce)(&Event::new(Level::Info, Name::DaemonStopped, message, fields));
+    Event::new(Level::Info, Name::DaemonStopped, message, fields)
 }
 
 /// Where the daemon stands on its way out.
@@ -175,9 +197,6 @@ impl Daemon {
         let (inputs, received) = mpsc::unbounded_channel();
         let (beat, beats) = mpsc::unbounded_channel();
         let Begun { loaded, rejected, ledger, lock, lock_taken, snapshot, before } = begun;
-        for event in &snapshot.unannounced {
-            (outside.announce)(event);
-        }
         let failed = |what: &str, error: &dyn std::error::Error, exit: Exit| {
             begin::say_failed(&outside, what, error);
             exit
@@ -195,7 +214,7 @@ impl Daemon {
         let recorder = Recorder::start(
             ledger,
             Arc::clone(&outside.clock),
-            Arc::clone(&outside.announce),
+            outside.output.clone(),
             Arc::clone(&in_flight),
             inputs.clone(),
             Arc::new(move || notifier.recorder_turned()),
@@ -239,7 +258,7 @@ impl Daemon {
         self.prune();
     }
 
-    async fn run(mut self, mut signals: Signals) -> Exit {
+    async fn run(mut self, signals: &mut Signals) -> Exit {
         let mut token = self.client.token().subscribe();
         let mut watchdog = tokio::time::interval(self.outside.notifier.watchdog_period());
         let grace = tokio::time::sleep(Duration::MAX / 4);
@@ -276,7 +295,7 @@ impl Daemon {
                 () = self.recorder.ended() => self.broken(),
             }
         }
-        self.finish().await
+        self.finish(signals).await
     }
 
     fn feed(&mut self, input: Input) {
@@ -355,7 +374,7 @@ impl Daemon {
     fn hourly(&self) {
         self.prune();
         if let Some(rejected) = &self.rejected {
-            (self.outside.announce)(&rejected.event("the last good schedule still runs"));
+            self.outside.output.say(&rejected.event("the last good schedule still runs"));
         }
     }
 
@@ -426,7 +445,7 @@ impl Daemon {
                 };
                 let message =
                     format!("{name}: no new firing starts; {} calls are under way", self.engine.in_flight());
-                (self.outside.announce)(&Event::new(Level::Info, Name::DaemonStopping, message, fields));
+                self.outside.output.say(&Event::new(Level::Info, Name::DaemonStopping, message, fields));
                 self.feed(Input::Stop);
                 Some(self.settings.daemon.shutdown_grace)
             }
@@ -461,7 +480,7 @@ impl Daemon {
         self.stopping = Stopping::Aborting("defect");
     }
 
-    async fn finish(mut self) -> Exit {
+    async fn finish(mut self, signals: &mut Signals) -> Exit {
         let (name, exit) = match self.stopping {
             Stopping::Aborting("defect") => ("defect", Exit::Failed),
             Stopping::No => ("none", Exit::Done),
@@ -470,9 +489,15 @@ impl Daemon {
         self.leave_sign(Some(name));
         self.heartbeat.stop().await;
         let open = self.open_at_stop.unwrap_or_default();
-        let recorded = self.recorder.finish(FINISH_LIMIT).await;
-        say_stopped(&self.outside, name, open);
-        if recorded { exit } else { Exit::Unavailable }
+        if let Stopping::Aborting(_) = self.stopping {
+            self.outside.output.hurry();
+        }
+        let finished = self.recorder.finish(Some(stopped(name, open)), FINISH_LIMIT);
+        if hurried_by(signals, &self.outside.output, finished).await {
+            return exit;
+        }
+        self.outside.output.say(&stopped(name, open));
+        Exit::Unavailable
     }
 }
 

@@ -51,9 +51,9 @@ pub async fn once(outside: &Outside, once: Once) -> OnceEnd {
     let in_flight = Arc::new(AtomicUsize::new(0));
     // What a daemon left to be announced is for the next daemon.
     let first = snapshot.next_batch;
-    let (clock, announce) = (Arc::clone(&outside.clock), Arc::clone(&outside.announce));
+    let (clock, output) = (Arc::clone(&outside.clock), outside.output.clone());
     let (Ok(recorder), Ok(mut alarm)) = (
-        Recorder::start(ledger, clock, announce, in_flight, inputs.clone(), Arc::new(|| ()), first),
+        Recorder::start(ledger, clock, output, in_flight, inputs.clone(), Arc::new(|| ()), first),
         Alarm::new(),
     ) else {
         return OnceEnd::Failed(Exit::Failed);
@@ -82,5 +82,9 @@ pub async fn once(outside: &Outside, once: Once) -> OnceEnd {
             recorder.ask(Job::Write(batch));
         }
     }
-    if recorder.finish(FINISH_LIMIT).await { OnceEnd::Recorded } else { OnceEnd::Failed(Exit::Unavailable) }
+    if recorder.finish(None, FINISH_LIMIT).await {
+        OnceEnd::Recorded
+    } else {
+        OnceEnd::Failed(Exit::Unavailable)
+    }
 }

@@ -63,7 +63,7 @@ impl Daemon {
         }
         let period = self.settings.daemon.heartbeat;
         if let Err(rejection) = self.swap(*reading) {
-            (self.outside.announce)(&rejection.event("the old schedule goes on"));
+            self.outside.output.say(&rejection.event("the old schedule goes on"));
             self.rejected = Some(rejection);
             self.in_force();
         }

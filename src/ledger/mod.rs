@@ -110,8 +110,6 @@ pub struct Snapshot {
     pub clean_stop: bool,
     /// Up to when, by whatever clock it went, the last daemon is known to have run if it did not stop cleanly.
     pub reached: Option<Timestamp>,
-    /// Events whose facts are durable but which may not have been announced.
-    pub unannounced: Vec<Event>,
     /// The number that the next batch takes.
     pub next_batch: u64,
 }
@@ -207,6 +205,17 @@ pub trait Ledger: Send {
         runs: &[RunId],
         but: FiringId,
     ) -> impl Future<Output = Result<HashMap<RunId, FiringId>, LedgerError>> + Send;
+
+    /// The events of the batches from `first` on that are not known to be announced, in order, those of a batch
+    /// together; of `most` batches at the most.
+    ///
+    /// # Errors
+    /// [`LedgerError::Database`], [`LedgerError::Unreadable`].
+    fn unannounced(
+        &mut self,
+        first: u64,
+        most: u32,
+    ) -> impl Future<Output = Result<Vec<(u64, Vec<Event>)>, LedgerError>> + Send;
 
     /// The requests that wait to be carried out, oldest first.
     ///

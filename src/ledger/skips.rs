@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::{Intent, Reason};
 use crate::event::{Event, Fields, Level, Name};
 use crate::ids::{FiringId, Nominal};
@@ -65,7 +67,8 @@ impl Skips {
     /// The event that tells of it.
     #[must_use]
     pub fn event(&self) -> Event {
-        skipped(&self.intent, self.reason, self.last, self.count)
+        let left_out_at = Timestamp::from_millisecond(self.intent.planned_at.as_millisecond());
+        Event { at: left_out_at.ok(), ..skipped(&self.intent, self.reason, self.last, self.count) }
     }
 }
 

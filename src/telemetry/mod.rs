@@ -2,31 +2,37 @@
 //! terminal, and otherwise one JSON object a line. The only folder that names tracing.
 
 mod journal;
+mod output;
+mod render;
+#[cfg(test)]
+pub(crate) mod tests;
 mod text;
 
 use std::io::{self, IsTerminal as _};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::FormatTime;
-use tracing_subscriber::prelude::*;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 use crate::clock::Clock;
-use crate::event::{Event, Level};
+use crate::event::Level;
 
-/// The target of our own events; those of libraries are not part of the log.
-const TARGET: &str = "adf_cron";
+pub use output::Output;
+use output::Sink;
+use render::Renderer;
 
 /// How the log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
     /// Native fields of the systemd journal.
     Journal,
-    /// For people.
+    /// For people, on standard output.
     Text,
-    /// One JSON object a line.
+    /// One JSON object a line, on standard output.
     Json,
+    /// For a person who waits for a command: on standard error, without times and fields.
+    Brief,
 }
 
 impl Style {
@@ -43,75 +49,28 @@ impl Style {
     }
 }
 
-/// Sets the log of this process up. To be called once, before any thread is started.
-pub fn start(style: Style, least: Level, clock: Arc<dyn Clock>) {
-    let least = match least {
-        Level::Debug => LevelFilter::DEBUG,
-        Level::Info => LevelFilter::INFO,
-        Level::Warn => LevelFilter::WARN,
-        Level::Error => LevelFilter::ERROR,
+/// Sets up a log of events of this level or a higher one.
+///
+/// # Errors
+/// When the system gives no thread or no socket for it.
+pub fn start(style: Style, least: Level, clock: Arc<dyn Clock>) -> io::Result<Output> {
+    let sink: Sink = match style {
+        Style::Journal => journal::sink()?,
+        Style::Text | Style::Json => Box::new(|bytes: &[u8]| write(io::stdout(), bytes)),
+        Style::Brief => Box::new(|bytes: &[u8]| write(io::stderr(), bytes)),
     };
-    let ours = Targets::new().with_target(TARGET, least);
-    let registry = tracing_subscriber::registry().with(ours);
-    let json = |clock| {
-        tracing_subscriber::fmt::layer()
-            .json()
-            .flatten_event(true)
-            .with_target(false)
-            .with_current_span(false)
-            .with_span_list(false)
-            .with_timer(Stamp(clock))
-            // A reader that is gone must not end the daemon.
-            .log_internal_errors(false)
-    };
-    // A second start keeps the first log: there is nobody to tell.
-    let _ = match style {
-        Style::Journal => match journal::layer() {
-            Ok(layer) => registry.with(layer).try_init(),
-            Err(_) => registry.with(json(clock)).try_init(),
-        },
-        Style::Text => {
-            let format = text::Lines { stamp: Stamp(clock) };
-            let layer = tracing_subscriber::fmt::layer().event_format(format).log_internal_errors(false);
-            registry.with(layer).try_init()
-        }
-        Style::Json => registry.with(json(clock)).try_init(),
-    };
+    Output::start(Renderer::new(style), sink, least, clock)
 }
 
-/// The time of an event, RFC 3339 in UTC with milliseconds.
-struct Stamp(Arc<dyn Clock>);
-
-impl FormatTime for Stamp {
-    fn format_time(&self, writer: &mut Writer<'_>) -> std::fmt::Result {
-        write!(writer, "{:.3}", self.0.now().wall)
+/// Writes what the file takes. Past the standard library's own buffer, which would not say how much that was.
+fn write(file: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
+    match rustix::io::write(&file, bytes) {
+        // Whoever shares the terminal or the pipe with us may have made it so that nobody waits for it.
+        Err(Errno::AGAIN) => {
+            let second = Timespec { tv_sec: 1, tv_nsec: 0 };
+            let _ = poll(&mut [PollFd::new(&file, PollFlags::OUT)], Some(&second));
+            Err(io::ErrorKind::Interrupted.into())
+        }
+        written => Ok(written?),
     }
 }
-
-macro_rules! emit {
-    ($($(#[$doc:meta])* $field:ident : $type:ty),* $(,)?) => {
-        /// Writes an event to the log.
-        pub fn announce(event: &Event) {
-            let fields = &event.fields;
-            macro_rules! at {
-                ($level:ident) => {
-                    tracing::event!(
-                        target: TARGET,
-                        tracing::Level::$level,
-                        event = event.name.as_str(),
-                        $($field = fields.$field.as_ref(),)*
-                        "{}",
-                        event.message
-                    )
-                };
-            }
-            match event.level {
-                Level::Debug => at!(DEBUG),
-                Level::Info => at!(INFO),
-                Level::Warn => at!(WARN),
-                Level::Error => at!(ERROR),
-            }
-        }
-    };
-}
-with_event_fields!(emit);

@@ -8,11 +8,15 @@ use tracing_subscriber::fmt::time::FormatTime as _;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::Stamp;
+use super::render::Stamp;
 
 /// One event a line; a text of several lines follows, indented.
-pub(super) struct Lines {
-    pub(super) stamp: Stamp,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lines {
+    /// All of it.
+    Full,
+    /// The name and the fact in words.
+    Brief,
 }
 
 impl<S, N> FormatEvent<S, N> for Lines
@@ -28,9 +32,12 @@ where
     ) -> fmt::Result {
         let mut parts = Parts::default();
         event.record(&mut parts);
-        self.stamp.format_time(&mut writer)?;
-        let level = *event.metadata().level();
         let (name, message, fields) = (&parts.name, &parts.message, &parts.fields);
+        if *self == Self::Brief {
+            return writeln!(writer, "{name}: {message}");
+        }
+        Stamp.format_time(&mut writer)?;
+        let level = *event.metadata().level();
         if writer.has_ansi_escapes() {
             let colour = match level {
                 tracing::Level::ERROR => "31",

@@ -30,6 +30,7 @@ mod meddler;
 mod mounts;
 mod one_off;
 mod outage;
+mod output;
 mod parameters;
 mod people;
 mod process;

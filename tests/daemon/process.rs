@@ -1,14 +1,15 @@
 //! The program as a process of its own, in a place of its own, beside the stand-in for Azure. What it
 //! says is awaited, never slept for.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use azure_sim::Sim;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use serde_json::Value;
 
 /// Longer than anything that a test waits for can rightly take.
@@ -187,11 +188,29 @@ pub(crate) struct Ended {
 impl Daemon {
     pub(crate) fn spawn(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let out = child.stdout.take().unwrap();
+        Self::listen(child, move || out)
+    }
+
+    /// The same with a standard output of the test's own, which is read once `out` returns where.
+    pub(crate) fn spawn_to<R: Read>(
+        mut command: Command,
+        stdout: impl Into<Stdio>,
+        out: impl FnOnce() -> R + Send + 'static,
+    ) -> Self {
+        let child = command.stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
+        // Nobody else may hold the end that is written to.
+        drop(command);
+        Self::listen(child, out)
+    }
+
+    fn listen<R: Read>(mut child: Child, out: impl FnOnce() -> R + Send + 'static) -> Self {
         let heard: Arc<(Mutex<Heard>, Condvar)> = Arc::default();
         let errors: Arc<Mutex<String>> = Arc::default();
-        let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let err = child.stderr.take().unwrap();
         let listener = Arc::clone(&heard);
         std::thread::spawn(move || {
+            let out = out();
             for line in BufReader::new(out).lines().map_while(Result::ok) {
                 let mut heard = listener.0.lock().unwrap();
                 heard.events.push(serde_json::from_str(&line).unwrap_or(Value::Null));
@@ -270,6 +289,15 @@ impl Daemon {
         let before = ends(&self.events()).len();
         self.signal(Signal::HUP);
         self.wait_until("the end of a reload", |events| ends(events).get(before).cloned())
+    }
+
+    /// Waits for the end of the process, whether its output is read or not.
+    pub(crate) fn exit_status(&mut self) -> ExitStatus {
+        let process = pidfd_open(self.pid(), PidfdFlags::empty()).unwrap();
+        let limit = Timespec::try_from(LIMIT).unwrap();
+        let ended = poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&limit)).unwrap();
+        assert_eq!(ended, 1, "it does not end: {}", self.errors.lock().unwrap());
+        self.child.wait().unwrap()
     }
 
     /// Waits for its end.

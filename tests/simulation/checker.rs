@@ -13,7 +13,7 @@ use std::time::Duration;
 use adf_cron::clock::Now;
 use adf_cron::config::Entry;
 use adf_cron::engine::Schedule;
-use adf_cron::event::{Event, Level, Name};
+use adf_cron::event::{Event, Name};
 use adf_cron::ids::{EntryName, FiringId, Kind, Nominal, RunId};
 use adf_cron::ledger::{Batch, Intent, Loaded, Reason, Record, State, Written};
 use jiff::{SignedDuration, Timestamp};
@@ -236,7 +236,7 @@ impl Checker {
                     _ => {}
                 }
             }
-            for event in batch.announced(written).filter(|event| event.level > Level::Debug) {
+            for event in batch.announced(written).filter(|event| event.is_kept()) {
                 self.unsaid.insert(key(&event), format!("{}: {}", event.name, event.message));
             }
         }

@@ -86,6 +86,10 @@ impl Ledger for OnDisk {
         self.ledger.owners(runs, but).await
     }
 
+    async fn unannounced(&mut self, first: u64, most: u32) -> Result<Vec<(u64, Vec<Event>)>, LedgerError> {
+        self.ledger.unannounced(first, most).await
+    }
+
     async fn requests(&mut self) -> Result<Vec<Request>, LedgerError> {
         self.ledger.requests().await
     }
@@ -262,7 +266,7 @@ async fn a_nominal_time_has_one_firing_and_a_second_is_refused_with_its_events(m
     let batch = Batch { id: 1, records: vec![stillborn], events: vec![event] };
     assert_eq!(ledger.write(&[batch], None).await.unwrap().refused, HashSet::from([first.firing_id]));
     assert_eq!(ledger.stands(first.firing_id).await, Some((State::Planned, None)));
-    assert!(ledger.load().await.unwrap().unannounced.is_empty());
+    assert!(facts(&mut ledger).await.is_empty());
     // Another entry, and a firing by hand, are free.
     let other = intent("b", "10:00:00");
     let manual = Intent { kind: Kind::Manual, firing_id: FiringId::from_random([7; 16]), ..first };
@@ -462,14 +466,34 @@ async fn facts_are_kept_until_they_were_announced(mut ledger: impl Kept) {
     };
     let batches = [batch(4, Level::Info), batch(5, Level::Error), batch(6, Level::Debug)];
     ledger.write(&batches, None).await.unwrap();
-    let snapshot = ledger.load().await.unwrap();
-    let levels: Vec<Level> = snapshot.unannounced.iter().map(|event| event.level).collect();
-    assert_eq!((levels, snapshot.next_batch), (vec![Level::Info, Level::Error], 6));
+    let levels = |facts: Vec<Event>| facts.iter().map(|event| event.level).collect::<Vec<_>>();
+    assert_eq!(ledger.load().await.unwrap().next_batch, 6);
+    assert_eq!(levels(facts(&mut ledger).await), [Level::Info, Level::Error]);
     ledger.write(&[batch(7, Level::Warn)], Some(0..=4)).await.unwrap();
-    let left: Vec<Level> = ledger.load().await.unwrap().unannounced.iter().map(|it| it.level).collect();
-    assert_eq!(left, [Level::Error, Level::Warn]);
+    assert_eq!(levels(facts(&mut ledger).await), [Level::Error, Level::Warn]);
     ledger.write(&[], Some(0..=7)).await.unwrap();
-    assert!(ledger.load().await.unwrap().unannounced.is_empty());
+    assert!(facts(&mut ledger).await.is_empty());
+}
+
+async fn facts_are_read_from_a_batch_on_in_order_and_so_many_at_a_time(mut ledger: impl Kept) {
+    let firing = FiringId::from_random([3; 16]);
+    let tells = |at: Option<&str>| Event {
+        at: at.map(super::contract::at),
+        ..event(Level::Info, Name::RunCreated, firing)
+    };
+    let batch = |id, events| Batch { id, records: Vec::new(), events };
+    let batches = [
+        batch(9, vec![tells(None), tells(Some("10:00:00"))]),
+        batch(11, vec![]),
+        batch(12, vec![tells(None)]),
+    ];
+    ledger.write(&batches, None).await.unwrap();
+    let of = |batch: usize| (batches[batch].id, batches[batch].events.clone());
+    assert_eq!(ledger.unannounced(0, 9).await.unwrap(), [of(0), of(2)], "with their times");
+    assert_eq!(ledger.unannounced(0, 1).await.unwrap(), [of(0)]);
+    assert_eq!(ledger.unannounced(10, 9).await.unwrap(), [of(2)]);
+    assert_eq!(ledger.unannounced(13, 9).await.unwrap(), []);
+    assert_eq!(ledger.load().await.unwrap().next_batch, 13);
 }
 
 async fn a_refused_record_takes_no_events_of_other_batches_with_it(mut ledger: impl Kept) {
@@ -490,7 +514,7 @@ async fn a_refused_record_takes_no_events_of_other_batches_with_it(mut ledger: i
     let written = ledger.write(&[accepted, refused], None).await.unwrap();
     assert_eq!(written.refused.len(), 1);
     assert!(written.left_out[&2].is_empty(), "it has a record");
-    let unannounced = ledger.load().await.unwrap().unannounced;
+    let unannounced = facts(&mut ledger).await;
     assert_eq!(unannounced.iter().map(|event| event.name).collect::<Vec<_>>(), [Name::RunCreated]);
 }
 
@@ -536,9 +560,16 @@ async fn a_write_that_fails_leaves_nothing_behind(mut ledger: impl Kept) {
         events: vec![event(Level::Info, Name::RunCreated, intent.firing_id)],
     };
     assert!(ledger.write(&[batch], None).await.is_err());
+    assert!(facts(&mut ledger).await.is_empty());
     let snapshot = ledger.load().await.unwrap();
-    assert!(snapshot.open.is_empty() && snapshot.unannounced.is_empty() && !snapshot.clean_stop);
+    assert!(snapshot.open.is_empty() && !snapshot.clean_stop);
     assert_eq!(snapshot.marks[&entry("a")].0.timestamp(), at("01:00:00"));
+}
+
+/// All that is kept to be announced.
+async fn facts(ledger: &mut impl Ledger) -> Vec<Event> {
+    let facts = ledger.unannounced(0, u32::MAX).await.unwrap();
+    facts.into_iter().flat_map(|(_, events)| events).collect()
 }
 
 /// Asks the same of both ledgers.
@@ -577,6 +608,7 @@ on_both!(
     a_backfill_is_kept_with_what_needs_no_start_after_its_mark,
     a_firing_of_a_backfill_is_refused_where_another_is_under_way_or_has_a_run,
     facts_are_kept_until_they_were_announced,
+    facts_are_read_from_a_batch_on_in_order_and_so_many_at_a_time,
     a_refused_record_takes_no_events_of_other_batches_with_it,
     a_run_belongs_to_the_firing_that_took_it_and_to_the_one_whose_id_it_has,
     pruning_takes_only_what_is_over_and_old,

@@ -1,12 +1,15 @@
 //! A host with one daemon: the engine, stepped, between the happenings of the world and what it wants done.
 //! It dies between any two steps, and starts again from the ledger.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use adf_cron::clock::Now;
 use adf_cron::engine::{Action, Engine, Input};
 use adf_cron::ledger::{Batch, Record, SignOfLife, Snapshot, TokenSign};
+use adf_cron::recorder::Backlog;
 use jiff::Timestamp;
 
 use crate::dice::Dice;
@@ -108,6 +111,8 @@ impl World {
         self.host.daemon = Daemon::Starting(self.now(), Box::new(snapshot));
         self.host.stopping = false;
         self.host.stopped = false;
+        self.scribe.backlog = Backlog::new(0);
+        self.output.begins();
         let takes = self.dice.up_to(Duration::from_millis(500));
         self.process_gets(takes, Step::Begins);
     }
@@ -165,11 +170,10 @@ impl World {
         let now = self.now();
         let passed = now.boot - lock.boot;
         let lock = Now { wall: now.wall - passed, boot: lock.boot };
-        for event in &snapshot.unannounced {
-            if self.dies_here("while it announces what is known") {
-                return;
-            }
-            self.checker.announced(event);
+        // What the last process left comes before what this one does.
+        self.announces();
+        if self.dies_here("while it announces what is known") {
+            return;
         }
         let before = match &snapshot.schedule {
             Some(last) => Some(self.checker.knew(&last.version, &last.text)),
@@ -196,6 +200,7 @@ impl World {
     }
 
     fn pass(&mut self) {
+        self.announces();
         self.feed(Input::Heartbeat);
         self.feed(Input::Wake);
         self.leave_sign();
@@ -428,14 +433,35 @@ impl World {
 
     /// What is announced is not kept for the next start.
     fn forget(&mut self) {
-        if let Some(last) = self.scribe.announced.take() {
-            self.books.write(&[], Some(0..=last));
+        let announced = self.to_forget();
+        if announced.is_some() {
+            self.books.write(&[], announced);
+        }
+    }
+
+    /// The facts that the next write has the ledger forget.
+    fn to_forget(&mut self) -> Option<RangeInclusive<u64>> {
+        let batches = self.scribe.backlog.to_forget(self.output.announced);
+        self.scribe.backlog.forgot(batches.clone());
+        batches
+    }
+
+    /// The output writes what it has, and takes what waits in the ledger, unless it blocks.
+    fn announces(&mut self) {
+        loop {
+            while let Some((batch, facts)) = self.output.next(self.time, self.calm) {
+                facts.iter().for_each(|fact| self.checker.announced(fact));
+                self.output.announced = Some(batch);
+            }
+            let Some(first) = self.scribe.backlog.waits().filter(|_| self.output.has_room()) else { return };
+            let facts = self.books.unannounced(first, Backlog::SLICE);
+            self.scribe.backlog.read(&facts, |batch, events| self.output.offer(batch, events.to_vec()));
         }
     }
 
     /// Makes batches durable, says so, and announces their events.
     fn commits(&mut self, group: &[Batch]) {
-        let announced = self.scribe.announced.take().map(|last| 0..=last);
+        let announced = self.to_forget();
         let written = self.books.write(group, announced);
         self.checker.durable(group, &written);
         for batch in group {
@@ -448,11 +474,13 @@ impl World {
                     Step::Told(Input::Committed(batch.id, written.refused.clone())),
                 );
             }
-            for event in batch.announced(&written) {
-                self.checker.announced(&event);
+            let facts = batch.announced(&written).map(Cow::into_owned);
+            self.scribe.backlog.committed(batch.id, || self.output.offer(batch.id, facts.collect()));
+            if self.setup.sabotage == Some(Sabotage::ForgetsUnread) {
+                self.output.announced = Some(batch.id);
             }
-            self.scribe.announced = Some(batch.id);
         }
+        self.announces();
     }
 
     fn acknowledge_early(&mut self, batch: &Batch) {

@@ -33,6 +33,7 @@ mod following;
 mod host;
 mod memory;
 mod network;
+mod output;
 mod people;
 mod sabotage;
 mod scribe;

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use adf_cron::event::{Event, Level};
+use adf_cron::event::Event;
 use adf_cron::ids::{EntryName, FiringId, Kind, Nominal, RunId};
 use adf_cron::ledger::{
     About, Answer, Asks, Backfill, Batch, FollowedRun, Intent, Known, LastSchedule, Ledger, LedgerError,
@@ -108,11 +108,8 @@ impl MemoryLedger {
             }
         }
         for batch in batches {
-            let events: Vec<Event> = batch
-                .announced(&written)
-                .filter(|event| event.level > Level::Debug)
-                .map(Cow::into_owned)
-                .collect();
+            let events: Vec<Event> =
+                batch.announced(&written).filter(|event| event.is_kept()).map(Cow::into_owned).collect();
             if !events.is_empty() {
                 self.announcements.insert(batch.id, events);
             }
@@ -461,7 +458,6 @@ impl MemoryLedger {
             schedule: self.in_force.clone(),
             clean_stop: self.clean_stop,
             reached: self.reached.max(self.heartbeat_at).filter(|_| !self.clean_stop),
-            unannounced: self.announcements.values().flatten().cloned().collect(),
             next_batch: self.announcements.keys().next_back().map_or(0, |batch| batch + 1),
         }
     }
@@ -558,6 +554,11 @@ impl Ledger for MemoryLedger {
         but: FiringId,
     ) -> Result<HashMap<RunId, FiringId>, LedgerError> {
         Ok(runs.iter().filter_map(|run| Some((*run, self.owner(*run, but)?))).collect())
+    }
+
+    async fn unannounced(&mut self, first: u64, most: u32) -> Result<Vec<(u64, Vec<Event>)>, LedgerError> {
+        let waiting = self.announcements.range(first..).take(most as usize);
+        Ok(waiting.map(|(batch, events)| (*batch, events.clone())).collect())
     }
 
     async fn requests(&mut self) -> Result<Vec<Request>, LedgerError> {

@@ -27,10 +27,12 @@ pub(crate) enum Sabotage {
     FillsAnew,
     /// A call that waits for a token leaves also after the process was told to stop.
     LateToken,
+    /// Facts are forgotten as soon as the output has taken them, written or not.
+    ForgetsUnread,
 }
 
 impl Sabotage {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::IntentAfterPost,
         Self::AnyId,
         Self::AdoptTwice,
@@ -39,6 +41,7 @@ impl Sabotage {
         Self::AllOver,
         Self::FillsAnew,
         Self::LateToken,
+        Self::ForgetsUnread,
     ];
 
     /// The schedule as a daemon with this defect would take it.

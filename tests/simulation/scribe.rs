@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use adf_cron::ids::{FiringId, RunId};
 use adf_cron::ledger::Batch;
+use adf_cron::recorder::Backlog;
 use jiff::Timestamp;
 
 use crate::dice::Dice;
@@ -37,14 +38,13 @@ pub(crate) struct Scribe {
     latency: Duration,
     queue: VecDeque<Job>,
     pub(crate) work: Option<Work>,
-    /// The last batch whose events are announced, which the ledger does not know yet.
-    pub(crate) announced: Option<u64>,
+    pub(crate) backlog: Backlog,
 }
 
 impl Scribe {
     pub(crate) fn new(mut dice: Dice) -> Self {
         let latency = Duration::from_millis(*dice.pick(&[1, 5, 20, 200, 1_500]));
-        Self { dice, latency, queue: VecDeque::new(), work: None, announced: None }
+        Self { dice, latency, queue: VecDeque::new(), work: None, backlog: Backlog::new(0) }
     }
 
     pub(crate) fn ask(&mut self, job: Job) {
@@ -84,7 +84,6 @@ impl Scribe {
     /// The process dies: what it had not done is lost. What it was just committing may still be durable.
     pub(crate) fn die(&mut self) -> Option<Vec<Batch>> {
         self.queue.clear();
-        self.announced = None;
         match self.work.take() {
             Some(Work::Commit(group)) if self.dice.percent(40) => Some(group),
             _ => None,

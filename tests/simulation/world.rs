@@ -19,6 +19,7 @@ use crate::dice::Dice;
 use crate::drafts::{self, Density, Drafts};
 use crate::host::Host;
 use crate::network::Network;
+use crate::output::Output;
 use crate::sabotage::Sabotage;
 use crate::scribe::Scribe;
 use crate::service::FACTORIES;
@@ -133,6 +134,7 @@ pub(crate) struct World {
     pub(crate) checker: Checker,
     pub(crate) network: Network,
     pub(crate) scribe: Scribe,
+    pub(crate) output: Output,
     pub(crate) disk_fails: bool,
     pub(crate) host: Host,
     pub(crate) frozen_until: Duration,
@@ -181,6 +183,8 @@ impl World {
         let mut world = Self {
             network: Network::new(dice.next(), weather, setup.sabotage),
             scribe: Scribe::new(dice.apart()),
+            // Dice of its own, beside those of the scenario.
+            output: Output::new(Dice::new(setup.seed ^ u64::MAX)),
             time: boot,
             sent: HashMap::new(),
             service_offset: begins.as_nanosecond() - nanoseconds(boot),

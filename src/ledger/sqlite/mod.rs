@@ -24,6 +24,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
 use super::{Batch, Ledger, LedgerError, Request, Snapshot, Written};
+use crate::event::Event;
 use crate::ids::{FiringId, RunId};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("src/ledger/migrations");
@@ -159,6 +160,10 @@ impl Ledger for SqliteLedger {
         but: FiringId,
     ) -> Result<HashMap<RunId, FiringId>, LedgerError> {
         self.owners_of(runs, but).await
+    }
+
+    async fn unannounced(&mut self, first: u64, most: u32) -> Result<Vec<(u64, Vec<Event>)>, LedgerError> {
+        self.events_from(first, most).await
     }
 
     async fn requests(&mut self) -> Result<Vec<Request>, LedgerError> {

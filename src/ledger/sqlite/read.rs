@@ -9,6 +9,7 @@ use sqlx::{QueryBuilder, Row, Sqlite};
 
 use super::SqliteLedger;
 use super::audit::rules;
+use crate::event::Event;
 use crate::ids::{
     EntryName, Factory, FactoryName, FiringId, Kind, Nominal, PipelineName, ResourceGroup, RunId,
     SubscriptionId,
@@ -198,12 +199,25 @@ impl SqliteLedger {
             let reached = self.sign().await?.map(|sign| sign.heartbeat_at);
             snapshot.reached = self.noted_reach().await?.max(reached);
         }
-        for row in self.rows("SELECT batch, events FROM announcement ORDER BY batch").await? {
+        for row in self.rows("SELECT batch FROM announcement ORDER BY batch DESC LIMIT 1").await? {
             snapshot.next_batch = number::<u64>(&row, "batch")? + 1;
-            let events: Vec<_> = json(&row, "events")?;
-            snapshot.unannounced.extend(events);
         }
         Ok(snapshot)
+    }
+
+    pub(super) async fn events_from(
+        &mut self,
+        first: u64,
+        most: u32,
+    ) -> Result<Vec<(u64, Vec<Event>)>, LedgerError> {
+        let rows =
+            sqlx::query("SELECT batch, events FROM announcement WHERE batch >= ? ORDER BY batch LIMIT ?")
+                .bind(i64::try_from(first).unwrap_or(i64::MAX))
+                .bind(i64::from(most))
+                .fetch_all(&mut self.connection)
+                .await
+                .map_err(|source| self.failed(source))?;
+        rows.iter().map(|row| Ok((number(row, "batch")?, json(row, "events")?))).collect()
     }
 
     async fn noted_reach(&mut self) -> Result<Option<Timestamp>, LedgerError> {

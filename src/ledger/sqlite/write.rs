@@ -10,7 +10,7 @@ use sqlx::{Connection, QueryBuilder, Sqlite, SqliteConnection};
 
 use super::status::SIGN;
 use super::versions;
-use crate::event::{Event, Level};
+use crate::event::Event;
 use crate::ids::{EntryName, FiringId};
 use crate::ledger::{Batch, Intent, Loaded, Mark, Progress, Record, RunProgress, State, Written};
 
@@ -355,9 +355,8 @@ impl Writer<'_> {
     async fn announcements(&mut self, batches: &[Batch]) -> Result<()> {
         let mut rows = Vec::new();
         for batch in batches {
-            // Debug events tell of steps, not of ends: they are not worth a place in the ledger.
             let events: Vec<Cow<'_, Event>> =
-                batch.announced(&self.written).filter(|event| event.level > Level::Debug).collect();
+                batch.announced(&self.written).filter(|event| event.is_kept()).collect();
             if !events.is_empty() {
                 rows.push((i64::try_from(batch.id).unwrap_or(i64::MAX), to_json(&events)?));
             }

@@ -43,7 +43,7 @@ pub(super) async fn a_row_of_skips_guards_all_within_it_and_others_are_written_a
     let marks = ledger.load().await.unwrap().marks;
     let second = |name: &str| marks[&entry(name)].0.timestamp();
     assert_eq!((second("a"), second("b")), (at("08:00:00"), at("08:00:00")), "all of it has its records");
-    let facts = ledger.load().await.unwrap().unannounced;
+    let facts = facts(&mut ledger).await;
     let counts: Vec<_> = facts.iter().map(|fact| (fact.fields.first.clone(), fact.fields.count)).collect();
     let count = |time: &str, count| (Some(at(time).to_string()), Some(count));
     assert_eq!(
