@@ -32,7 +32,7 @@ const DOORS: [(&str, &str); 15] = [
     ("croner", "schedule/cron.rs"),
     ("minijinja", "template/"),
     ("jsonwebtoken", "azure/assertion.rs"),
-    ("x509_parser", "azure/assertion.rs"),
+    ("x509_parser", "azure/"),
     ("tracing", "telemetry/"),
     ("tracing_subscriber", "telemetry/"),
     ("tracing_journald", "telemetry/"),
