@@ -11,7 +11,7 @@ use url::Url;
 
 use super::authorities::{self, CaFileError};
 use super::credential::Environment;
-use super::outcome::{Answer, TransportError};
+use super::outcome::{Answer, TransportError, clean};
 use super::proxy::{self, Proxy, ProxyError};
 use crate::config::{Endpoint, is_loopback};
 use crate::ids::FiringId;
@@ -208,7 +208,7 @@ impl Http {
 
     /// A connection that was never made cannot have carried the request; everything else may have.
     fn failure(&self, target: &Target, error: &reqwest::Error) -> TransportError {
-        let text = words(target.host(), &causes(error));
+        let text = clean(&words(target.host(), &causes(error)));
         if error.is_connect() {
             let proxy = self.proxy.as_ref().filter(|_| !is_loopback(&target.0));
             TransportError::NotSent(match proxy {
@@ -294,6 +294,10 @@ fn causes(error: &reqwest::Error) -> Vec<String> {
 fn words(host: &str, causes: &[String]) -> String {
     let all = causes.join(": ");
     let last = causes.last().map_or("", String::as_str);
+    let before = "tunnel error: failed to create underlying connection";
+    if let Some(at) = all.find(before) {
+        return format!("no connection to the proxy{}", &all[at + before.len()..]);
+    }
     let certificate = "invalid peer certificate: ";
     if let Some(at) = all.find(certificate) {
         let problem = &all[at + certificate.len()..];
@@ -315,7 +319,7 @@ fn words(host: &str, causes: &[String]) -> String {
 /// What to do about a certificate that is not accepted (the words are rustls's).
 fn advice(problem: &str) -> &'static str {
     match problem {
-        _ if problem.contains("UnknownIssuer") => {
+        _ if problem.contains("UnknownIssuer") || problem.contains("BadSignature") => {
             "; it was signed by an authority that this host does not trust: where a proxy reads TLS, name its \
              certificate in azure.ca_file"
         }
@@ -429,6 +433,15 @@ mod tests {
         assert_eq!(
             said(&["no connection", "client error (Connect)", "tcp connect error", "Connection refused"]),
             "no connection to h.example: Connection refused"
+        );
+        assert_eq!(
+            said(&[
+                "no connection",
+                "tunnel error: failed to create underlying connection",
+                "dns error",
+                "failed"
+            ]),
+            "no connection to the proxy: dns error: failed"
         );
         assert_eq!(said(&["the connection failed", "reset"]), "the connection failed: reset");
     }

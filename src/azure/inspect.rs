@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::http::{Target, Verb};
-use super::outcome::{Answer, TransportError, clean, refusal, refused_by_arm, retry_after};
+use super::outcome::{Answer, TransportError, refusal, refused_by_arm, retry_after};
 use super::{API_VERSION, Client, LOOK_TIMEOUT, factory_path};
 use crate::config::kind;
 use crate::ids::{Factory, PipelineName};
@@ -178,8 +178,7 @@ impl Client {
     fn classify(&self, result: Result<Answer, TransportError>) -> Result<Answer, Obstacle> {
         let arm = &self.0.resource_manager;
         let answer = result.map_err(|error| {
-            let words = clean(&error.to_string());
-            Obstacle::Unreachable(format!("Azure Resource Manager at {arm} did not answer: {words}"))
+            Obstacle::Unreachable(format!("Azure Resource Manager at {arm} did not answer: {error}"))
         })?;
         let said = || refusal(&answer, "nothing more was said").to_string();
         match answer.status {

@@ -31,6 +31,7 @@ mod outage;
 mod parameters;
 mod people;
 mod process;
+mod reach;
 mod readme;
 mod reload;
 mod restart;
