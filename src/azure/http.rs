@@ -337,9 +337,8 @@ mod tests {
     const ARM: &str = "https://management.azure.com";
 
     fn target(path: &[&str], query: &[(&str, &str)]) -> Result<String, String> {
-        let text = format!(
-            "azure:\n  tenant_id: t\n  client_id: 6731de76-14a6-49ae-97bc-6eba6914391e\n  client_secret: {{ env: S }}\npipelines: []\n"
-        );
+        let text = "azure: { tenant_id: t, client_id: 6731de76-14a6-49ae-97bc-6eba6914391e, client_secret: { env: S } }\n\
+                    pipelines: []\n";
         let settings = crate::config::load_accepted(text.as_bytes(), "s.yaml", &|_| None).unwrap();
         Target::new(&settings.azure.resource_manager, path, query).map(|target| target.as_str().to_owned())
     }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::http::{Target, Verb};
-use super::outcome::{Answer, TransportError, refusal, refused_by_arm, retry_after};
+use super::outcome::{Answer, TransportError, clean, refusal, refused_by_arm, retry_after};
 use super::{API_VERSION, Client, LOOK_TIMEOUT, factory_path};
 use crate::config::kind;
 use crate::ids::{Factory, PipelineName};
@@ -124,9 +124,12 @@ impl Client {
         let answer = self.ask(factory, &["pipelines", pipeline.as_str()], API_VERSION).await?;
         let pipeline: Pipeline = read(&answer)?;
         let declared =
-            |it: Specification| Declared { kind: it.kind, has_default: it.default_value.is_some() };
+            |it: Specification| Declared { kind: clean(&it.kind), has_default: it.default_value.is_some() };
         let parameters = pipeline.properties.parameters.unwrap_or_default();
-        Ok(parameters.into_iter().map(|(name, specification)| (name, declared(specification))).collect())
+        Ok(parameters
+            .into_iter()
+            .map(|(name, specification)| (clean(&name), declared(specification)))
+            .collect())
     }
 
     /// What the application may do with a factory. It needs the right `Microsoft.Authorization/permissions/read`
