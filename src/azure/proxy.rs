@@ -38,22 +38,24 @@ pub(super) struct Proxy {
     pub(super) bypass: String,
 }
 
-/// The proxy that the environment names, if it names one; every variable that is set must be right.
+/// The proxy that the environment names, if it names one. Every variable that is set must be readable; whether the
+/// proxy can be used matters only for the one that is.
 pub(super) fn read(environment: &Environment) -> Result<Option<Proxy>, ProxyError> {
+    let wrong = |variable, value: &str, problem| ProxyError { variable, value: masked(value), problem };
     for variable in HTTPS.into_iter().chain(ALL).chain(HTTP) {
-        let Some(value) = environment(variable) else { continue };
-        address(&value).map_err(|problem| ProxyError { variable, value: masked(&value), problem })?;
+        let Some(value) = environment(variable).filter(|value| !value.trim().is_empty()) else { continue };
+        address(&value).map_err(|problem| wrong(variable, &value, problem))?;
     }
     for variable in NONE {
         let Some(value) = environment(variable) else { continue };
-        hosts(&value).map_err(|problem| ProxyError { variable, value: masked(&value), problem })?;
+        hosts(&value).map_err(|problem| wrong(variable, &value, problem))?;
     }
     let set = |names: [&'static str; 2]| {
         let value = names.into_iter().find_map(|name| Some((name, environment(name)?)));
         value.filter(|(_, value)| !value.trim().is_empty())
     };
     let Some((variable, value)) = set(HTTPS).or_else(|| set(ALL)) else { return Ok(None) };
-    let Ok(Some(url)) = address(&value) else { return Ok(None) };
+    let url = address(&value).and_then(usable).map_err(|problem| wrong(variable, &value, problem))?;
     let mut bypass = set(NONE).map(|(_, value)| hosts(&value).unwrap_or_default()).unwrap_or_default();
     bypass.push(LOOPBACK.to_owned());
     Ok(Some(Proxy {
@@ -63,20 +65,25 @@ pub(super) fn read(environment: &Environment) -> Result<Option<Proxy>, ProxyErro
     }))
 }
 
-/// The address of a proxy; `None` when none is named.
-fn address(value: &str) -> Result<Option<Url>, String> {
+/// The address of a proxy; without a scheme it is plain http.
+fn address(value: &str) -> Result<Url, String> {
     let value = value.trim();
-    if value.is_empty() {
-        return Ok(None);
+    let has_scheme = value.contains("://");
+    let text = if has_scheme { value.to_owned() } else { format!("http://{value}") };
+    match Url::parse(&text) {
+        Ok(_) if !has_scheme && value.contains(":/") => Err("a '/' is missing".to_owned()),
+        parsed => parsed.map_err(|error| error.to_string()),
     }
-    let text = if value.contains("://") { value.to_owned() } else { format!("http://{value}") };
-    let url = Url::parse(&text)
-        .map_err(|error| format!("is no URL ({error}); write http://HOST:PORT, or unset the variable"))?;
+    .map_err(|error| format!("is no URL ({error}); write http://HOST:PORT, or unset the variable"))
+}
+
+/// The address, if this program can go through a proxy there.
+fn usable(url: Url) -> Result<Url, String> {
     match url.scheme() {
         "http" | "https" if url.path() != "/" || url.query().is_some() || url.fragment().is_some() => {
             Err("names more than a host; write http://HOST:PORT, or unset the variable".to_owned())
         }
-        "http" | "https" => Ok(Some(url)),
+        "http" | "https" => Ok(url),
         scheme => Err(format!(
             "names a proxy of the kind '{scheme}'; this program goes through http and https proxies only: write \
              http://HOST:PORT, or unset the variable"
@@ -171,17 +178,31 @@ mod tests {
                 ("http://:3128", "is no URL"),
                 ("http://p.example:99999", "is no URL"),
                 ("http://a b", "is no URL"),
-                ("http:/p.example:3128", "names more than a host"),
-                ("socks5://p.example:1080", "of the kind 'socks5'"),
-                ("ftp://p.example", "of the kind 'ftp'"),
-                ("http://p.example/proxy.pac", "names more than a host"),
-                ("p.example?x", "names more than a host"),
+                ("http:/p.example:3128", "is no URL"),
+                ("socks5://p.example:99999", "is no URL"),
                 ("a\x1b[31m:b:c", "is 'a\\u{1b}[31m:b:c'"),
             ] {
                 let error = with(&[(variable, value)]).unwrap_err();
                 assert!(error.contains(&format!("variable {variable} is '")), "{error}");
                 assert!(error.contains(said), "{value}: {error}");
             }
+        }
+    }
+
+    #[test]
+    fn a_proxy_that_cannot_be_used_is_named_where_it_would_be() {
+        for (value, said) in [
+            ("socks5://p.example:1080", "of the kind 'socks5'"),
+            ("ftp://p.example", "of the kind 'ftp'"),
+            ("http://p.example/proxy.pac", "names more than a host"),
+            ("p.example?x", "names more than a host"),
+        ] {
+            for variable in HTTPS.into_iter().chain(ALL) {
+                let error = with(&[(variable, value)]).unwrap_err();
+                assert!(error.contains(variable) && error.contains(said), "{error}");
+            }
+            let beside = [("HTTPS_PROXY", "q"), ("ALL_PROXY", value), ("HTTP_PROXY", value)];
+            assert_eq!(used(&beside).as_deref(), Some("http://q/"), "another one is used");
         }
     }
 
