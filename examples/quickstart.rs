@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use adf_cron::clock::SystemClock;
-use azure_sim::{Operation, Sim};
+use azure_sim::{Operation, Place, Sim};
 
 /// What stands in the schedule for the stand-in's address and for the temporary folder.
 const ADDRESS: &str = "http://127.0.0.1:8080";
@@ -15,6 +15,10 @@ const FOLDER: &str = "/var/lib/adf-cron-quickstart";
 
 fn main() -> std::io::Result<ExitCode> {
     let sim = Sim::start()?;
+    let (resource_group, factory) = ("rg-demo".to_owned(), "adf-demo".to_owned());
+    sim.set(|switches| {
+        switches.factories = Some(vec![Place { resource_group, factory, ..Place::default() }]);
+    });
     let folder = tempfile::tempdir()?;
     let schedule = folder.path().join("schedule.yaml");
     let text = include_str!("quickstart.yaml")

@@ -68,7 +68,7 @@ impl Tasks {
         let (inputs, looks) = (self.inputs.clone(), Arc::clone(&self.looks));
         self.set.spawn(async move {
             let _turn = looks.acquire().await;
-            let searched = client.search(&intent.factory, &intent.pipeline, intent.firing_id, since).await;
+            let searched = client.search(&intent.factory, &intent.pipeline, since).await;
             let _ = inputs.send(Input::Searched(intent.firing_id, Box::new(searched)));
         });
     }
@@ -87,9 +87,8 @@ impl Tasks {
     pub fn cancel(&mut self, client: Client, intent: Arc<Intent>, run: RunId) {
         let inputs = self.inputs.clone();
         self.set.spawn(async move {
-            let firing = intent.firing_id;
-            let cancelled = client.cancel(&intent.factory, run, firing, intent.policy.timeout).await;
-            let _ = inputs.send(Input::Cancelled(firing, cancelled));
+            let cancelled = client.cancel(&intent.factory, run, intent.policy.timeout).await;
+            let _ = inputs.send(Input::Cancelled(intent.firing_id, cancelled));
         });
     }
 

@@ -96,11 +96,26 @@ name_type!(
     /// Data Factory's own name of a pipeline. It may hold spaces and letters of any script.
     PipelineName,
     "a pipeline name",
-    "1 to 260 characters, beginning with a letter, digit or '_', without < > * # . % & : \\ + ? /",
+    "1 to 260 characters, beginning with a letter from A to Z, a digit or '_', without < > * # . % & : \\ + ? /",
     |text| (1..=260).contains(&text.chars().count())
         && text.chars().next().is_some_and(|c| c.is_alphanumeric() || c == '_')
         && !text.chars().any(|c| "<>*#.%&:\\+?/".contains(c) || c.is_control())
 );
+
+impl PipelineName {
+    /// Takes a name that Data Factory can give. [`PipelineName::new`] also takes those that begin with any other
+    /// letter or digit: they were accepted once, and what is kept under them is still read.
+    ///
+    /// # Errors
+    /// [`InvalidName`] when the text does not fit the published pattern.
+    pub fn published(text: &str) -> Result<Self, InvalidName> {
+        match Self::new(text) {
+            Ok(_) if !text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_') => Self::new(""),
+            result => result,
+        }
+    }
+}
+
 name_type!(
     /// The name of a data factory.
     FactoryName,
@@ -349,6 +364,15 @@ mod tests {
         assert!(PipelineName::new("Copy Säles 日次").is_ok());
         assert!(PipelineName::new("a/b").is_err());
         assert!(PipelineName::new("").is_err());
+        for published in ["a", "_", "9 to 5", "Copy (1) [x] {y} | ^ ` ~ ! @ $ = ; , ' \" é"] {
+            assert!(PipelineName::published(published).is_ok(), "{published}");
+        }
+        for never in
+            ["", " a", "-a", "(a)", "Übung", "日次", "٣", "a.b", "a+b", "a%20b", "a\tb", &"a".repeat(261)]
+        {
+            assert!(PipelineName::published(never).is_err(), "{never}");
+        }
+        assert!(PipelineName::new("Übung").is_ok(), "what is kept under it is still read");
         assert!(FactoryName::new("adf-prod").is_ok());
         assert!(FactoryName::new("adf--prod").is_err());
         assert!(EntryName::new("has space").is_err());

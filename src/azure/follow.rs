@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::look::{FoundRun, Look, Unanswered, classify_look, classify_page, clocks_agree, query_body};
 use super::outcome::{Answer, TransportError, clean, refusal};
-use super::{AHEAD, API_VERSION, Client, LOOK_TIMEOUT, MOST_PAGES, SKEW, Target, factory_path};
+use super::{AHEAD, API_VERSION, Client, LOOK_TIMEOUT, MOST_PAGES, SKEW, Target, Verb, factory_path};
 use crate::ids::{Factory, FiringId, PipelineName, RunId};
 
 /// Data Factory keeps runs for 45 days (troubleshooting guide).
@@ -22,8 +22,8 @@ const AT_ONCE: usize = 10;
 pub struct Pass {
     /// The factory.
     pub factory: Factory,
-    /// The request id of its calls.
-    pub request_id: FiringId,
+    /// Tells it from other passes.
+    pub id: FiringId,
     /// All runs that were updated since this, less [`SKEW`], if that is wanted.
     pub since: Option<Timestamp>,
     /// How much time its window may span, where all that was updated until now is more than one pass may read.
@@ -144,7 +144,7 @@ impl Client {
     async fn show(&self, pass: &Pass, passed: &mut Passed) {
         let ask = |run: RunId| async move {
             let id = run.to_string();
-            (run, self.call(pass, &["pipelineruns", &id], None).await)
+            (run, self.call(pass, &["pipelineruns", &id], Verb::Get).await)
         };
         let mut answers = stream::iter(pass.one_by_one.iter().copied()).map(ask).buffered(AT_ONCE);
         while let Some((run, result)) = answers.next().await {
@@ -162,7 +162,7 @@ impl Client {
         let mut next = None;
         for _ in 0..MOST_PAGES {
             let body = pass.body(window, next.as_deref());
-            let result = self.call(pass, &["queryPipelineRuns"], Some(body)).await;
+            let result = self.call(pass, &["queryPipelineRuns"], Verb::Post(body)).await;
             let answered_at = self.0.clock.now().wall;
             next = passed.page(&result, answered_at);
             // What is active is asked for over all the time that runs are kept.
@@ -179,40 +179,28 @@ impl Client {
         passed.run_out();
     }
 
-    async fn call(&self, pass: &Pass, path: &[&str], body: Option<String>) -> Result<Answer, TransportError> {
+    async fn call(&self, pass: &Pass, path: &[&str], verb: Verb) -> Result<Answer, TransportError> {
         let target = self.target(&pass.factory, path).map_err(TransportError::NotSent)?;
-        self.send(&target, body, pass.request_id, LOOK_TIMEOUT).await
+        self.send(&target, verb, LOOK_TIMEOUT).await
     }
 
     /// Makes a call with the token in hand; one that the service refuses is not used again.
-    async fn send(
-        &self,
-        target: &Target,
-        body: Option<String>,
-        request_id: FiringId,
-        timeout: Duration,
-    ) -> Result<Answer, TransportError> {
+    async fn send(&self, target: &Target, verb: Verb, timeout: Duration) -> Result<Answer, TransportError> {
         let token = self.0.token.get().await.map_err(TransportError::NotSent)?;
-        let result = self.0.http.call(target, body, &token.bearer, request_id, timeout).await;
+        let result = self.0.http.call(target, verb, &token.bearer, None, timeout).await;
         if result.as_ref().is_ok_and(|answer| answer.status == 401) {
             self.0.token.reject(token.generation);
         }
         result
     }
 
-    /// Cancels a run and those that it started, on behalf of this firing.
-    pub async fn cancel(
-        &self,
-        factory: &Factory,
-        run: RunId,
-        firing: FiringId,
-        timeout: Duration,
-    ) -> Cancelled {
+    /// Cancels a run and those that it started.
+    pub async fn cancel(&self, factory: &Factory, run: RunId, timeout: Duration) -> Cancelled {
         let id = run.to_string();
         let path = [&factory_path(factory)[..], &["pipelineruns", &id, "cancel"]].concat();
         let query = [API_VERSION, ("isRecursive", "true")];
         let result = match Target::new(&self.0.resource_manager, &path, &query) {
-            Ok(target) => self.send(&target, Some(String::new()), firing, timeout).await,
+            Ok(target) => self.send(&target, Verb::PostNothing, timeout).await,
             Err(error) => Err(TransportError::NotSent(error)),
         };
         classify_cancel(&result, self.0.clock.now().wall)
@@ -257,7 +245,7 @@ mod tests {
                 resource_group: ResourceGroup::new("rg-data").unwrap(),
                 name: FactoryName::new("adf-prod").unwrap(),
             },
-            request_id: FiringId::from_random([0; 16]),
+            id: FiringId::from_random([0; 16]),
             since: None,
             span: None,
             active_of: None,

@@ -6,11 +6,11 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::http::Target;
-use super::outcome::{Answer, TransportError, refusal, retry_after};
+use super::http::{Target, Verb};
+use super::outcome::{Answer, TransportError, clean, refusal, refused_by_arm, retry_after};
 use super::{API_VERSION, Client, LOOK_TIMEOUT, factory_path};
 use crate::config::kind;
-use crate::ids::{Factory, FiringId, PipelineName};
+use crate::ids::{Factory, PipelineName};
 
 /// How often a question is asked again when the service is busy.
 const MOST_TRIES: u32 = 4;
@@ -124,9 +124,12 @@ impl Client {
         let answer = self.ask(factory, &["pipelines", pipeline.as_str()], API_VERSION).await?;
         let pipeline: Pipeline = read(&answer)?;
         let declared =
-            |it: Specification| Declared { kind: it.kind, has_default: it.default_value.is_some() };
+            |it: Specification| Declared { kind: clean(&it.kind), has_default: it.default_value.is_some() };
         let parameters = pipeline.properties.parameters.unwrap_or_default();
-        Ok(parameters.into_iter().map(|(name, specification)| (name, declared(specification))).collect())
+        Ok(parameters
+            .into_iter()
+            .map(|(name, specification)| (clean(&name), declared(specification)))
+            .collect())
     }
 
     /// What the application may do with a factory. It needs the right `Microsoft.Authorization/permissions/read`
@@ -140,6 +143,17 @@ impl Client {
         read(&answer).map(|page: Page<Permission>| Permissions(page.value))
     }
 
+    /// Finds out whether ARM is there: whoever answers is, also with a refusal.
+    ///
+    /// # Errors
+    /// [`Obstacle::Unreachable`]: nobody answers, or ARM or what stands before it has failed.
+    pub async fn reach(&self) -> Result<(), Obstacle> {
+        match self.knock().await {
+            Ok(answer) if answer.status < 500 => Ok(()),
+            result => self.classify(result).map(|_| ()),
+        }
+    }
+
     /// GETs something of a factory, again while the service is busy.
     async fn ask(&self, factory: &Factory, rest: &[&str], version: (&str, &str)) -> Result<Answer, Obstacle> {
         let path = [&factory_path(factory), rest].concat();
@@ -151,29 +165,37 @@ impl Client {
                 true => Obstacle::Refused(error),
                 false => Obstacle::Unreachable(error),
             })?;
-            let id = FiringId::from_random(*uuid::Uuid::new_v4().as_bytes());
-            let result = self.0.http.call(&target, None, &token.bearer, id, LOOK_TIMEOUT).await;
+            let result = self.0.http.call(&target, Verb::Get, &token.bearer, None, LOOK_TIMEOUT).await;
             match result {
                 Ok(answer) if answer.status == 429 && tries < MOST_TRIES => {
                     let wait = retry_after(&answer, self.0.clock.now().wall).unwrap_or(BUSY_WAIT);
                     tokio::time::sleep(wait.min(Duration::from_secs(60))).await;
                 }
                 Ok(answer) if answer.status == 401 && tries == 1 => keeper.reject(token.generation),
-                result => return classify(result),
+                result => return self.classify(result),
             }
             tries += 1;
         }
     }
-}
 
-fn classify(result: Result<Answer, TransportError>) -> Result<Answer, Obstacle> {
-    let answer = result.map_err(|error| Obstacle::Unreachable(error.to_string()))?;
-    let said = || refusal(&answer, "nothing more was said").to_string();
-    match answer.status {
-        200 => Ok(answer),
-        404 => Err(Obstacle::Missing(said())),
-        401 | 403 => Err(Obstacle::Refused(said())),
-        _ => Err(Obstacle::Unreachable(said())),
+    fn classify(&self, result: Result<Answer, TransportError>) -> Result<Answer, Obstacle> {
+        let arm = &self.0.resource_manager;
+        let answer = result.map_err(|error| {
+            Obstacle::Unreachable(format!("Azure Resource Manager at {arm} did not answer: {error}"))
+        })?;
+        let said = || refusal(&answer, "nothing more was said").to_string();
+        match answer.status {
+            200 => Ok(answer),
+            404 => Err(Obstacle::Missing(said())),
+            401 | 403 => Err(Obstacle::Refused(said())),
+            _ if refused_by_arm(&answer) => Err(Obstacle::Refused(said())),
+            500.. => {
+                let words =
+                    format!("Azure Resource Manager at {arm}, or a proxy before it, failed: {}", said());
+                Err(Obstacle::Unreachable(words))
+            }
+            _ => Err(Obstacle::Unreachable(said())),
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::SKEW;
-use super::outcome::{Answer, Refusal, TransportError, clean, refusal, retry_after};
+use super::outcome::{Answer, Refusal, TransportError, clean, http_date, refusal, retry_after};
 use crate::ids::{PipelineName, RunId};
 
 /// A run as Data Factory shows it.
@@ -118,7 +118,7 @@ impl From<PipelineRun> for FoundRun {
         Self {
             run_id: RunId::parse(&run.run_id).ok(),
             pipeline: run.pipeline_name,
-            status: run.status.unwrap_or_default(),
+            status: run.status.as_deref().map(clean).unwrap_or_default(),
             parameters: run.parameters.unwrap_or_default(),
             // One of which nothing is said may be anybody's.
             manual: by.is_none_or(|by| by.eq_ignore_ascii_case("manual")),
@@ -221,8 +221,8 @@ pub fn classify_page(
 /// [`Unanswered`] where they are apart by more than half of [`SKEW`].
 pub fn clocks_agree(result: &Result<Answer, TransportError>, now: Timestamp) -> Result<(), Unanswered> {
     let date = result.as_ref().ok().and_then(|answer| answer.date.as_deref());
-    let Some(date) = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok()) else { return Ok(()) };
-    let ahead: SignedDuration = now.duration_since(date.timestamp());
+    let Some(date) = date.and_then(http_date) else { return Ok(()) };
+    let ahead: SignedDuration = now.duration_since(date);
     if ahead.unsigned_abs() <= SKEW / 2 {
         return Ok(());
     }

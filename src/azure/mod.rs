@@ -1,6 +1,7 @@
 //! The port to Azure: the shared token, createRun, and the look for a run.
 
 mod assertion;
+mod authorities;
 mod credential;
 mod entra;
 pub mod follow;
@@ -8,7 +9,11 @@ mod http;
 pub mod inspect;
 pub mod look;
 pub mod outcome;
+mod proxy;
 mod token;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,13 +26,15 @@ use crate::clock::{Clock, Now};
 use crate::config::{Azure, Endpoint, RecoverFrom};
 use crate::ids::{Factory, FiringId, PipelineName, RunId};
 
+pub use authorities::CaFileError;
 pub use credential::{CredentialError, Environment};
 pub use http::HttpError;
+pub use proxy::ProxyError;
 pub use token::{Sink, TokenKeeper, TokenStatus};
 
-use http::{Http, Target};
+use http::{Http, Target, Verb};
 use look::{FoundRun, Look, Searched, Unanswered, classify_look, classify_page, clocks_agree, query_body};
-use outcome::{Outcome, classify};
+use outcome::{Answer, Outcome, TransportError, classify};
 
 /// The version of Data Factory's REST interface.
 const API_VERSION: (&str, &str) = ("api-version", "2018-06-01");
@@ -35,6 +42,8 @@ const API_VERSION: (&str, &str) = ("api-version", "2018-06-01");
 const KNOWN_PIPELINES: usize = 10_000;
 /// How long a look, or one page of a query, may take.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long ARM may take to say that it is there.
+const KNOCK_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pages of one query. Those of 100 runs are usual; what has more in such a window is not read to the end, which is
 /// no answer.
 pub const MOST_PAGES: u32 = 200;
@@ -104,15 +113,15 @@ impl Client {
     /// A client for these settings. It makes no call yet.
     ///
     /// # Errors
-    /// [`ClientError`] when an address, the extra certificate authorities or TLS cannot be used.
+    /// [`ClientError`] when an address, the extra certificate authorities, the proxy that the environment names, or
+    /// TLS cannot be used.
     pub fn new(
         settings: &Azure,
         clock: Arc<dyn Clock>,
         environment: Environment,
         announce: Sink,
     ) -> Result<Self, ClientError> {
-        let plain = settings.authority.is_plain() || settings.resource_manager.is_plain();
-        let http = Http::new(settings.ca_file.as_ref(), plain)?;
+        let http = Http::new(settings.ca_file.as_deref(), &environment)?;
         Target::new(&settings.resource_manager, &[], &[]).map_err(ClientError::Url)?;
         let token = TokenKeeper::new(http.clone(), settings, Arc::clone(&clock), environment, announce)?;
         let resource_manager = settings.resource_manager.clone();
@@ -152,10 +161,10 @@ impl Client {
         let sent_at = clock.now();
         let result = match target {
             Ok(target) => {
-                let body = Some(call.body.to_owned());
-                self.0.http.call(&target, body, &token.bearer, call.request_id, call.timeout).await
+                let (body, id) = (Verb::Post(call.body.to_owned()), Some(call.request_id));
+                self.0.http.call(&target, body, &token.bearer, id, call.timeout).await
             }
-            Err(detail) => Err(outcome::TransportError::NotSent(detail)),
+            Err(detail) => Err(TransportError::NotSent(detail)),
         };
         let answered_at = clock.now();
         let outcome = classify(&result, answered_at.wall);
@@ -171,7 +180,7 @@ impl Client {
         let id = firing.to_string();
         let look = match self.target(factory, &["pipelineruns", &id]) {
             Ok(target) => {
-                let result = self.0.http.call(&target, None, &token.bearer, firing, LOOK_TIMEOUT).await;
+                let result = self.0.http.call(&target, Verb::Get, &token.bearer, None, LOOK_TIMEOUT).await;
                 classify_look(&result, self.0.clock.now().wall)
             }
             Err(error_message) => Look::NoAnswer(Unanswered::because(error_message)),
@@ -182,16 +191,9 @@ impl Client {
         look
     }
 
-    /// Searches for all runs of this pipeline that were updated since `since`, less [`SKEW`], on behalf of this
-    /// firing.
-    pub async fn search(
-        &self,
-        factory: &Factory,
-        pipeline: &PipelineName,
-        firing: FiringId,
-        since: Timestamp,
-    ) -> Searched {
-        match self.pages(factory, pipeline, firing, since).await {
+    /// Searches for all runs of this pipeline that were updated since `since`, less [`SKEW`].
+    pub async fn search(&self, factory: &Factory, pipeline: &PipelineName, since: Timestamp) -> Searched {
+        match self.pages(factory, pipeline, since).await {
             Ok(runs) => Searched::Runs(runs),
             Err(unanswered) => Searched::NoAnswer(unanswered),
         }
@@ -201,7 +203,6 @@ impl Client {
         &self,
         factory: &Factory,
         pipeline: &PipelineName,
-        firing: FiringId,
         since: Timestamp,
     ) -> Result<Vec<FoundRun>, Unanswered> {
         let target = self.target(factory, &["queryPipelineRuns"]).map_err(Unanswered::because)?;
@@ -212,7 +213,8 @@ impl Client {
         for _ in 0..MOST_PAGES {
             let token = self.0.token.get().await.map_err(Unanswered::because)?;
             let body = query_body(Some(pipeline), false, (after, before), next.as_deref());
-            let result = self.0.http.call(&target, Some(body), &token.bearer, firing, LOOK_TIMEOUT).await;
+            let body = Verb::Post(body);
+            let result = self.0.http.call(&target, body, &token.bearer, None, LOOK_TIMEOUT).await;
             let answered_at = self.0.clock.now().wall;
             let (page, rest) = classify_page(&result, answered_at)
                 .inspect_err(|unanswered| self.reject_if_unauthorized(unanswered, token.generation))?;
@@ -232,12 +234,18 @@ impl Client {
         }
     }
 
-    /// Opens a connection ahead of its use. It asks for what ARM tells everybody, without a token.
+    /// Opens a connection ahead of its use.
     pub async fn warm(&self) {
+        // Nothing depends on it: the call that follows reports what is wrong.
+        let _ = self.knock().await;
+    }
+
+    /// Asks for what ARM tells everybody, without a token.
+    async fn knock(&self) -> Result<Answer, TransportError> {
         let version = [("api-version", "2020-06-01")];
-        if let Ok(target) = Target::new(&self.0.resource_manager, &["metadata", "endpoints"], &version) {
-            self.0.http.warm(&target).await;
-        }
+        let target = Target::new(&self.0.resource_manager, &["metadata", "endpoints"], &version)
+            .map_err(TransportError::NotSent)?;
+        self.0.http.get(&target, KNOCK_TIMEOUT).await
     }
 
     fn create_run_target(&self, factory: &Factory, pipeline: &PipelineName) -> Result<Target, String> {

@@ -13,6 +13,23 @@ const MOST_TEXT: usize = 2_048;
 /// The longest wait that a service may ask for.
 const MOST_WAIT: Duration = Duration::from_secs(86_400);
 
+/// The codes of ARM's refusals that come with 409, or may (Microsoft's pages "Troubleshoot common Azure deployment
+/// errors", "Disabled subscriptions", "Lock resources" and "Resource provider registration").
+const REFUSALS: [&str; 12] = [
+    "DisabledSubscription",
+    "MissingRegistrationForLocation",
+    "MissingRegistrationForType",
+    "MissingSubscriptionRegistration",
+    "ReadOnlyDisabledSubscription",
+    "RequestDisallowedByAzure",
+    "RequestDisallowedByPolicy",
+    "ResourceGroupBeingDeleted",
+    "ScopeLocked",
+    "SubscriptionDisabled",
+    "SubscriptionNotRegistered",
+    "SubscriptionNotRegisteredForFeature",
+];
+
 /// What came back over the wire.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Answer {
@@ -26,7 +43,7 @@ pub struct Answer {
     pub date: Option<String>,
     /// `Retry-After`, as it stands.
     pub retry_after: Option<String>,
-    /// `retry-after-ms` or `x-ms-retry-after-ms`, as it stands.
+    /// `retry-after-ms`, else `x-ms-retry-after-ms`, as it stands.
     pub retry_after_ms: Option<String>,
     /// The body, cut at 16 MiB.
     pub body: Vec<u8>,
@@ -161,6 +178,7 @@ pub fn classify(result: &Result<Answer, TransportError>, now: Timestamp) -> Outc
             retry_after: retry_after(answer, now),
             throttled: true,
         },
+        _ if refused_by_arm(answer) => Outcome::Rejected(refusal(answer, "the request was refused")),
         // What these say is said before anything is done (RFC 9110, section 15.5).
         400 | 402 | 403 | 404 | 405 | 406 | 410 | 411 | 413 | 414 | 415 | 422 | 431 => {
             Outcome::Rejected(refusal(answer, "the request was refused"))
@@ -169,6 +187,14 @@ pub fn classify(result: &Result<Answer, TransportError>, now: Timestamp) -> Outc
         // followed, and everything else is no answer that a createRun gives.
         _ => Outcome::Unknown(refusal(answer, "the service failed")),
     }
+}
+
+/// Whether a 409 is a refusal of ARM's own, which it gives before the service sees the request, and gives again
+/// until a person has changed something. Other conflicts may stand for a run that was started.
+pub(super) fn refused_by_arm(answer: &Answer) -> bool {
+    let code = || serde_json::from_slice::<CloudError>(&answer.body).ok()?.error.code;
+    answer.status == 409
+        && code().is_some_and(|code| REFUSALS.iter().any(|refusal| refusal.eq_ignore_ascii_case(&code)))
 }
 
 pub(super) fn refusal(answer: &Answer, without_words: &str) -> Refusal {
@@ -222,24 +248,45 @@ fn without_tokens(text: &str) -> String {
     shown
 }
 
-/// The wait that an answer asks for: milliseconds, seconds or an HTTP date, at most a day.
+/// The wait that an answer asks for, at most a day: the standard header says it before those of Azure's own. One
+/// that cannot be read says nothing.
 pub(super) fn retry_after(answer: &Answer, now: Timestamp) -> Option<Duration> {
-    let milliseconds = answer.retry_after_ms.as_deref().and_then(|text| text.trim().parse().ok());
-    let wait = match milliseconds {
-        Some(milliseconds) => Duration::from_millis(milliseconds),
-        None => {
-            let text = answer.retry_after.as_deref()?.trim();
-            match text.parse() {
-                Ok(seconds) => Duration::from_secs(seconds),
-                Err(_) => {
-                    let date = jiff::fmt::rfc2822::parse(text).ok()?;
-                    // An HTTP date has whole seconds; the one it names must have begun here as well.
-                    Duration::try_from(date.timestamp().duration_since(now)).unwrap_or_default()
-                }
-            }
+    let standard = || {
+        let text = answer.retry_after.as_deref()?.trim();
+        if let Some(seconds) = count(text) {
+            return Some(Duration::try_from_secs_f64(seconds).unwrap_or(MOST_WAIT));
         }
+        // The date is of the service's clock.
+        let from = answer.date.as_deref().and_then(http_date).unwrap_or(now);
+        Some(Duration::try_from(http_date(text)?.duration_since(from)).unwrap_or_default())
     };
-    Some(wait.min(MOST_WAIT))
+    let own = || {
+        let milliseconds = count(answer.retry_after_ms.as_deref()?.trim())?;
+        Some(Duration::try_from_secs_f64(milliseconds / 1_000.0).unwrap_or(MOST_WAIT))
+    };
+    standard().or_else(own).map(|wait| wait.min(MOST_WAIT))
+}
+
+/// A count without a sign, perhaps with a fraction, however long.
+fn count(text: &str) -> Option<f64> {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    if digits(whole) && digits(fraction) { text.parse().ok() } else { None }
+}
+
+/// An HTTP date in any of its three forms (RFC 9110, section 5.6.7). The name of the day says nothing new.
+pub(super) fn http_date(text: &str) -> Option<Timestamp> {
+    let text = text.trim();
+    let at = |format: &str, text: &str| {
+        let time = jiff::civil::DateTime::strptime(format, text).ok()?;
+        // Only the last day of the year 9999 is beyond what there is.
+        Some(jiff::tz::TimeZone::UTC.to_timestamp(time).unwrap_or(Timestamp::MAX))
+    };
+    match text.split_once(", ") {
+        // Years of two digits are 1969 to 2068, as in POSIX.
+        Some((_, text)) => at("%d %b %Y %H:%M:%S GMT", text).or_else(|| at("%d-%b-%y %H:%M:%S GMT", text)),
+        None => at("%b %e %H:%M:%S %Y", text.split_once(' ')?.1.trim_start()),
+    }
 }
 
 #[cfg(test)]
@@ -345,12 +392,69 @@ mod tests {
             };
             super::retry_after(&answer, now)
         };
-        assert_eq!(wait(Some("2"), None), Some(Duration::from_secs(2)));
-        assert_eq!(wait(Some("2"), Some("1500")), Some(Duration::from_millis(1_500)));
-        assert_eq!(wait(Some("Mon, 23 Nov 2026 01:00:07 GMT"), None), Some(Duration::from_secs(7)));
-        assert_eq!(wait(Some("Mon, 23 Nov 2026 00:59:00 GMT"), None), Some(Duration::ZERO));
-        assert_eq!(wait(Some("999999"), None), Some(MOST_WAIT));
-        assert_eq!(wait(Some("soon"), None), None);
-        assert_eq!(wait(None, None), None);
+        let ms = |ms| Some(Duration::from_millis(ms));
+        for (standard, own, expected) in [
+            (Some("2"), None, ms(2_000)),
+            (Some(" 2 "), None, ms(2_000)),
+            (Some("0"), Some("1500"), ms(0)),
+            (Some("2"), Some("1500"), ms(2_000)),
+            (None, Some("1500"), ms(1_500)),
+            (None, Some("1500.5"), Some(Duration::from_micros(1_500_500))),
+            (Some("1.5"), None, ms(1_500)),
+            (Some("Mon, 23 Nov 2026 01:00:07 GMT"), None, ms(7_000)),
+            (Some("Monday, 23-Nov-26 01:00:07 GMT"), None, ms(7_000)),
+            (Some("Mon Nov 23 01:00:07 2026"), None, ms(7_000)),
+            (Some("Mon Nov  2 01:00:07 2026"), None, ms(0)),
+            (Some("Mon, 23 Nov 2026 00:59:00 GMT"), None, ms(0)),
+            (Some("Sunday, 06-Nov-94 08:49:37 GMT"), None, ms(0)),
+            (Some("Fri, 31 Dec 9999 23:59:59 GMT"), None, Some(MOST_WAIT)),
+            (Some("999999"), None, Some(MOST_WAIT)),
+            (Some("99999999999999999999999999999999999999999999"), None, Some(MOST_WAIT)),
+            (None, Some("99999999999999999999999999999999999999999999"), Some(MOST_WAIT)),
+            // What cannot be read says nothing, and the other header counts.
+            (Some("soon"), None, None),
+            (Some("soon"), Some("1500"), ms(1_500)),
+            (Some("-5"), Some("1500"), ms(1_500)),
+            (Some("-5"), None, None),
+            (Some("+5"), None, None),
+            (Some("5 s"), None, None),
+            (Some("1e3"), None, None),
+            (Some("NaN"), None, None),
+            (Some("inf"), None, None),
+            (Some(""), None, None),
+            (Some("."), None, None),
+            (Some("Mon, 32 Nov 2026 01:00:07 GMT"), None, None),
+            (None, Some("-1"), None),
+            (None, None, None),
+        ] {
+            assert_eq!(wait(standard, own), expected, "{standard:?} {own:?}");
+        }
+    }
+
+    #[test]
+    fn a_date_to_wait_for_is_of_the_clock_that_the_answer_shows() {
+        let ahead = Answer {
+            status: 429,
+            date: Some("Mon, 23 Nov 2026 05:00:00 GMT".to_owned()),
+            retry_after: Some("Mon, 23 Nov 2026 05:00:10 GMT".to_owned()),
+            ..Answer::default()
+        };
+        let behind: Timestamp = "2026-11-23T01:00:00Z".parse().unwrap();
+        assert_eq!(retry_after(&ahead, behind), Some(Duration::from_secs(10)));
+    }
+
+    #[test]
+    fn refusals_of_arm_under_409_are_refusals_and_other_conflicts_are_not_known() {
+        let error = |code: &str| format!(r#"{{"error":{{"code":"{code}","message":"m"}}}}"#);
+        for code in REFUSALS {
+            assert_eq!(word(&answer(409, &error(code))), "rejected", "{code}");
+            assert_eq!(word(&answer(409, &error(&code.to_lowercase()))), "rejected", "{code}");
+            for status in [408, 500, 502, 503, 504] {
+                assert_eq!(word(&answer(status, &error(code))), "unknown", "{status} {code}");
+            }
+        }
+        for body in [&error("Conflict"), &error("ScopeLockedX"), &error(""), "ScopeLocked", "{}", ""] {
+            assert_eq!(word(&answer(409, body)), "unknown", "{body}");
+        }
     }
 }

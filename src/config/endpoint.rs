@@ -103,7 +103,9 @@ impl fmt::Display for Endpoint {
     }
 }
 
-fn is_loopback(url: &Url) -> bool {
+/// Whether a URL leads to this host.
+#[must_use]
+pub fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(address)) => address.is_loopback(),

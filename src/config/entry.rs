@@ -93,7 +93,9 @@ fn entry(
     defaults: &Keys,
     shared: &mut Shared,
 ) -> Option<Entry> {
-    let pipeline = collector.read(path, "pipeline", raw.pipeline.take(), |text| PipelineName::new(&text));
+    // What was accepted by an older version is not refused.
+    let named = if collector.now().is_some() { PipelineName::published } else { PipelineName::new };
+    let pipeline = collector.read(path, "pipeline", raw.pipeline.take(), |text| named(&text));
     let pipeline =
         collector.required(path, "pipeline", pipeline, "it is Data Factory's name of the pipeline");
     let name = match raw.name.take() {

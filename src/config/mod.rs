@@ -32,7 +32,7 @@ use crate::schedule::Calendar;
 use crate::template::{Context, Parameters};
 
 pub use collect::{Outside, kind};
-pub use endpoint::{Endpoint, TRUST_HOST};
+pub use endpoint::{Endpoint, TRUST_HOST, is_loopback};
 pub use except::{Dates, Holidays, with_holidays};
 pub use load::{ledger_hint, load, load_accepted};
 pub use problem::{Problem, Problems};

@@ -346,6 +346,26 @@ fn bad_values_of_an_entry_are_refused_with_their_bounds() {
 }
 
 #[test]
+fn a_pipeline_that_data_factory_could_not_have_is_refused_unless_it_was_accepted_before() {
+    let text = |name: &str| {
+        format!("{AZURE}pipelines:\n  - {{ name: a, pipeline: '{name}', schedule: '@daily' }}\n")
+    };
+    for never in ["Übung", "(a)", " a", "日次"] {
+        assert!(problem(read(&text(never))).contains("beginning with a letter from A to Z"), "{never}");
+    }
+    for name in ["Übung", "日次", "Copy Säles (1) [x]"] {
+        let accepted =
+            load_accepted(text(name).as_bytes(), "s.yaml", &|_| None, crate::schedule::CronRules::CURRENT)
+                .unwrap();
+        assert_eq!(accepted.entries[0].pipeline.as_str(), name);
+    }
+    assert!(
+        load_accepted(text("a/b").as_bytes(), "s.yaml", &|_| None, crate::schedule::CronRules::CURRENT)
+            .is_err()
+    );
+}
+
+#[test]
 fn a_schedule_that_cannot_be_meant_is_refused() {
     let said = |schedule: &str| {
         problem(with_azure(&format!("pipelines:\n  - {{ name: a, pipeline: P, schedule: {schedule} }}\n")))

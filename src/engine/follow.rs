@@ -95,7 +95,7 @@ impl Engine {
     }
 
     fn begin_pass(&mut self, key: &str, now: Now) {
-        let request_id = self.fresh_id();
+        let id = self.fresh_id();
         let Some(watch) = self.runs.watch(key) else { return };
         let lists = watch.list_again <= now.boot;
         let span = watch.span.filter(|_| lists);
@@ -127,7 +127,7 @@ impl Engine {
         }
         self.actions.push(Action::Follow(Box::new(Pass {
             factory,
-            request_id,
+            id,
             since,
             span,
             active_of: None,
@@ -137,7 +137,7 @@ impl Engine {
 
     /// A pass over a factory ended.
     pub(super) fn passed(&mut self, pass: &Pass, passed: Passed, now: Now) {
-        let look = self.lane_looks.remove(&pass.request_id);
+        let look = self.lane_looks.remove(&pass.id);
         if look.is_none() && !self.pass_ended(pass, &passed, now) {
             return;
         }

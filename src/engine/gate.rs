@@ -358,20 +358,20 @@ impl Engine {
         if self.stopping || self.lanes.get(key).is_none_or(|lane| lane.reading || lane.next_read > now.boot) {
             return;
         }
-        let request_id = self.fresh_id();
+        let id = self.fresh_id();
         let followed = self.runs.firings_in(key);
         let runs = followed.iter().filter_map(|firing| Some(self.runs.get(*firing)?.id));
         let Some(lane) = self.lanes.get_mut(key) else { return };
         lane.reading = true;
         let pass = Pass {
             factory: lane.of.factory.clone(),
-            request_id,
+            id,
             since: None,
             span: None,
             active_of: matches!(key, Key::Pipeline(_)).then(|| lane.of.pipeline.clone()),
             one_by_one: runs.take(MOST_RUNS).collect(),
         };
-        self.lane_looks.insert(request_id, (key.clone(), now.boot));
+        self.lane_looks.insert(id, (key.clone(), now.boot));
         self.actions.push(Action::Follow(Box::new(pass)));
     }
 

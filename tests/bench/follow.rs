@@ -32,18 +32,17 @@ pub(crate) fn measure() {
     let (memory, after) = super::cost(&daemon);
     let requests = sim.requests();
     super::stop(daemon);
-    // The calls of a pass have one request id.
-    let mut passes: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut calls: BTreeMap<i64, usize> = BTreeMap::new();
     for request in &requests[before..] {
         if matches!(request.operation, Operation::QueryRuns | Operation::GetRun) {
-            *passes.entry(request.request_id.as_deref().unwrap_or_default()).or_default() += 1;
+            *calls.entry(request.arrived_at.as_second()).or_default() += 1;
         }
     }
     println!(
-        "{RUNS} runs followed for {} s: {} passes of at most {} calls, {:.2} % of a core, {memory} kB",
+        "{RUNS} runs followed for {} s: {} calls, at most {} in a second, {:.2} % of a core, {memory} kB",
         WATCHED.as_secs(),
-        passes.len(),
-        passes.values().max().unwrap_or(&0),
+        calls.values().sum::<usize>(),
+        calls.values().max().unwrap_or(&0),
         (after - spent) / WATCHED.as_secs_f64() * 100.0
     );
 }

@@ -27,7 +27,14 @@ fn state(place: &Place) -> (String, String) {
 
 #[test]
 fn a_refusal_ends_the_firing_at_once_with_the_services_code_and_words() {
-    for (status, code) in [(400, "BadRequest"), (403, "AuthorizationFailed"), (404, "ResourceNotFound")] {
+    for (status, code) in [
+        (400, "BadRequest"),
+        (403, "AuthorizationFailed"),
+        (404, "ResourceNotFound"),
+        (409, "ReadOnlyDisabledSubscription"),
+        (409, "ScopeLocked"),
+        (409, "MissingSubscriptionRegistration"),
+    ] {
         let place = Place::new();
         fault(&place, Fault::always(Operation::CreateRun, Effect::error(status, code, "it is said why")));
         let daemon = once(&place, "");

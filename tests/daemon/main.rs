@@ -34,6 +34,7 @@ mod output;
 mod parameters;
 mod people;
 mod process;
+mod reach;
 mod readme;
 mod reload;
 mod restart;

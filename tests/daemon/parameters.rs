@@ -189,7 +189,11 @@ fn check_finds_a_template_that_fails_only_in_some_of_the_next_firings() {
 #[test]
 fn names_with_spaces_and_letters_of_any_script_survive_the_url() {
     let place = Place::new();
-    let names = ["Copy Sales", "Lädt Größen", "日次 集計", "a-b_c (1)'s;=,@!$~[x]{y}|^`\""];
+    place.sim.set(|switches| {
+        let resource_group = "Rg_(Übung).1".to_owned();
+        switches.factories = Some(vec![azure_sim::Place { resource_group, ..azure_sim::Place::default() }]);
+    });
+    let names = ["Copy Sales", "Lädt Größen", "J 日次 集計", "a-b_c (1)'s;=,@!$~[x]{y}|^`\""];
     let entries: String = names
         .iter()
         .enumerate()
@@ -214,6 +218,17 @@ fn names_with_spaces_and_letters_of_any_script_survive_the_url() {
 #[test]
 fn each_entry_may_address_a_factory_of_its_own() {
     let place = Place::new();
+    place.sim.set(|switches| {
+        let known = |subscription: &str, resource_group: &str, factory: &str| azure_sim::Place {
+            subscription: subscription.to_owned(),
+            resource_group: resource_group.to_owned(),
+            factory: factory.to_owned(),
+        };
+        switches.factories = Some(vec![
+            known("00000000-0000-0000-0000-000000000000", "rg-default", "adf-prod"),
+            known("11111111-1111-1111-1111-111111111111", "rg-other", "adf-other"),
+        ]);
+    });
     place.write(
         "defaults: { resource_group: rg-default }
 pipelines:

@@ -40,7 +40,7 @@ pub(crate) struct PassCall {
 impl Network {
     /// Begins a pass over a factory.
     pub(crate) fn follow(&mut self, pass: Pass, now: Now) -> Way {
-        let id = pass.request_id;
+        let id = pass.id;
         self.goes_out(What::Pass(pass, now), id, 0, now)
     }
 

@@ -80,13 +80,21 @@ pub(super) fn ask(outside: &Outside, loaded: &Loaded, client: &Client) -> Report
     };
     let entries: Vec<&Arc<Entry>> = loaded.settings.entries.iter().filter(|entry| entry.enabled).collect();
     runtime.block_on(async {
-        match client.token().acquire().await {
+        // Both are asked, so that who is down is known at once.
+        let (token, arm) = tokio::join!(client.token().acquire(), client.reach());
+        match token {
             Ok(lifetime) => report.notes.push(format!("token: granted, for {} s", lifetime.as_secs())),
             Err(error) => {
                 let refused = client.token().was_refused();
                 let exit = if refused { Exit::Refused } else { Exit::Unavailable };
-                return report.find(exit, nobody(format!("no token: {error}")));
+                report.find(exit, nobody(format!("no token: {error}")));
             }
+        }
+        if let Err(why) = arm {
+            report.find(exit_of(&why), nobody(why.to_string()));
+        }
+        if report.exit.is_some() {
+            return;
         }
         let factories: BTreeSet<&Factory> = entries.iter().map(|entry| &entry.factory).collect();
         for factory in factories {
@@ -116,6 +124,11 @@ async fn rights(client: &Client, factory: &Factory, report: &mut Report) {
                 let factory = Some(name.clone());
                 report.find(Exit::Refused, Finding { entry: None, pipeline: None, factory, message });
             }
+        }
+        Err(why @ Obstacle::Unreachable(_)) => {
+            let message = format!("whether runs may be started could not be asked: {why}");
+            let factory = Some(name);
+            report.find(exit_of(&why), Finding { entry: None, pipeline: None, factory, message });
         }
         // Most applications may not read their own rights; a factory that is not there shows at its pipelines.
         Err(why) => report.notes.push(format!(

@@ -28,6 +28,15 @@ impl Reply {
         }
     }
 
+    /// What the edge of Azure says to a POST without a length: no JSON, and nothing of the services behind it.
+    pub(crate) fn length_required() -> Self {
+        let body = "<!DOCTYPE HTML PUBLIC \"-//W3C//DTD HTML 4.01//EN\"\"http://www.w3.org/TR/html4/strict.dtd\">\r\n\
+                    <HTML><HEAD><TITLE>Length Required</TITLE></HEAD>\r\n\
+                    <BODY><h2>Length Required</h2><hr><p>HTTP Error 411. The request must be chunked or have a \
+                    content length.</p></BODY></HTML>\r\n";
+        Self { status: 411, headers: Vec::new(), body: body.to_owned() }
+    }
+
     /// An error in ARM's shape.
     pub(crate) fn arm_error(status: u16, code: &str, message: &str) -> Self {
         Self::json(status, &json!({ "error": { "code": code, "message": message } }))

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::answers::Reply;
-use crate::factory::{no_such_run, parameter};
+use crate::factory::{no_such_run, parameter, run_of};
 use crate::route::Place;
 use crate::seen::{Inside, Run, Stage, monotonic, now};
 use crate::server::Call;
@@ -33,7 +33,7 @@ fn started(inside: &mut Inside, call: &Call, place: &Place, pipeline: &str) -> R
         },
     };
     check_parameters(inside, pipeline, &parameters)?;
-    let referenced = referenced(inside, call)?;
+    let referenced = referenced(inside, call, place)?;
     let request_id = call.request_id();
     let known = request_id.as_ref().and_then(|id| inside.by_request.get(id)).copied();
     let mut fresh = inside.switches.run_id_mode == RunIdMode::Own;
@@ -105,11 +105,8 @@ fn queued(inside: &Inside, place: &Place, pipeline: &str, run_id: String, at: Ti
 
 /// Starts a run as a trigger does.
 pub(crate) fn by_trigger(inside: &mut Inside, pipeline: &str) -> String {
-    let place = Place {
-        subscription: "00000000-0000-0000-0000-000000000000".to_owned(),
-        resource_group: "rg-data".to_owned(),
-        factory: "adf-prod".to_owned(),
-    };
+    let known = inside.switches.factories.as_ref().and_then(|factories| factories.first());
+    let place = known.cloned().unwrap_or_default();
     let id = uuid::Uuid::new_v4().to_string();
     let run = queued(inside, &place, pipeline, id.clone(), now());
     add(inside, Run { invoked_by: "ScheduleTrigger".to_owned(), ..run }, false);
@@ -131,12 +128,9 @@ fn add(inside: &mut Inside, run: Run, recovers: bool) {
 }
 
 /// The run that `referencePipelineRunId` names.
-fn referenced(inside: &Inside, call: &Call) -> Result<Option<usize>, Reply> {
+fn referenced(inside: &Inside, call: &Call, place: &Place) -> Result<Option<usize>, Reply> {
     let Some(id) = parameter(call, "referencePipelineRunId") else { return Ok(None) };
-    match inside.by_run.get(&id.to_lowercase()) {
-        Some(index) => Ok(Some(*index)),
-        None => Err(no_such_run(&id)),
-    }
+    run_of(inside, place, &id).map(Some).ok_or_else(|| no_such_run(&id))
 }
 
 /// Whether the pipeline exists and takes these parameters. One that is not supplied is no error

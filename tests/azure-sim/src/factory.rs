@@ -1,6 +1,7 @@
 //! Azure Data Factory behind the resource manager: what of a request is checked, and what it does.
 
 use jiff::Timestamp;
+use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
 use crate::answers::{Reply, pipeline_run};
@@ -26,8 +27,8 @@ pub(crate) fn answer(inside: &mut Inside, url: &str, call: &Call, place: &Place,
     }
     let mut reply = match what {
         What::CreateRun(pipeline) => create_run(inside, call, place, pipeline),
-        What::Run(run) => get_run(inside, run),
-        What::Cancel(run) => cancel(inside, run),
+        What::Run(run) => get_run(inside, place, run),
+        What::Cancel(run) => cancel(inside, place, run),
         What::Query => query(inside, call, place),
         What::Pipeline(name) => get_pipeline(inside, place, name),
         What::Pipelines => {
@@ -70,8 +71,10 @@ fn left_of_writes(inside: &Inside, place: &Place) -> String {
 
 /// A parameter of the query string.
 pub(crate) fn parameter(call: &Call, name: &str) -> Option<String> {
-    let mut all = form_urlencoded::parse(call.query.as_bytes());
-    all.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+    // By RFC 3986 alone, which knows no other sign for a space than %20.
+    let read = |text| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let mut all = call.query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    all.find(|(key, _)| read(key) == name).map(|(_, value)| read(value))
 }
 
 /// What ARM checks before Data Factory sees the request.
@@ -99,6 +102,9 @@ fn check(inside: &Inside, url: &str, call: &Call, place: &Place) -> Result<(), R
         return refuse(400, "InvalidSubscriptionId", message);
     }
     authorize(inside, url, call)?;
+    if let Some(factories) = &inside.switches.factories {
+        place.among(factories)?;
+    }
     if call.method == "POST" {
         let kind = call.header("content-type").unwrap_or_default();
         if !call.body.is_empty() && !kind.starts_with("application/json") {
@@ -109,17 +115,48 @@ fn check(inside: &Inside, url: &str, call: &Call, place: &Place) -> Result<(), R
             );
         }
     }
-    let known =
-        |factories: &Vec<String>| factories.iter().any(|name| name.eq_ignore_ascii_case(&place.factory));
-    if !inside.switches.factories.as_ref().is_none_or(known) {
-        let message = format!(
-            "The Resource 'Microsoft.DataFactory/factories/{}' under resource group '{}' was not found. \
-             For more details please go to https://aka.ms/ARMResourceNotFoundFix",
-            place.factory, place.resource_group
-        );
-        return refuse(404, "ResourceNotFound", message);
-    }
     Ok(())
+}
+
+impl Place {
+    /// Whether there is such a factory, or what of its path there is not. ARM ignores case.
+    fn among(&self, factories: &[Self]) -> Result<(), Reply> {
+        let alike = |a: &str, b: &str| a.to_lowercase() == b.to_lowercase();
+        let mut left: Vec<&Self> = factories.iter().collect();
+        left.retain(|known| alike(&known.subscription, &self.subscription));
+        if left.is_empty() {
+            let message = format!("The subscription '{}' could not be found.", self.subscription);
+            return Err(Reply::arm_error(404, "SubscriptionNotFound", &message));
+        }
+        left.retain(|known| alike(&known.resource_group, &self.resource_group));
+        if left.is_empty() {
+            let message = format!("Resource group '{}' could not be found.", self.resource_group);
+            return Err(Reply::arm_error(404, "ResourceGroupNotFound", &message));
+        }
+        left.retain(|known| alike(&known.factory, &self.factory));
+        if left.is_empty() {
+            let message = format!(
+                "The Resource 'Microsoft.DataFactory/factories/{}' under resource group '{}' was not found. \
+                 For more details please go to https://aka.ms/ARMResourceNotFoundFix",
+                self.factory, self.resource_group
+            );
+            return Err(Reply::arm_error(404, "ResourceNotFound", &message));
+        }
+        Ok(())
+    }
+
+    /// Whether a run is of this factory.
+    fn holds(&self, run: &Run) -> bool {
+        let alike = |a: &str, b: &str| a.to_lowercase() == b.to_lowercase();
+        alike(&self.subscription, &run.subscription)
+            && alike(&self.resource_group, &run.resource_group)
+            && alike(&self.factory, &run.factory)
+    }
+}
+
+/// The run of this id, if it is of this factory.
+pub(crate) fn run_of(inside: &Inside, place: &Place, run: &str) -> Option<usize> {
+    inside.by_run.get(&run.to_lowercase()).copied().filter(|index| place.holds(&inside.seen.runs[*index]))
 }
 
 /// Whether the token is good for this subscription, which belongs to the one tenant, if there is one.
@@ -170,8 +207,8 @@ fn is_visible(run: &Run, after_ms: u64) -> bool {
     u64::try_from(age).unwrap_or_default() >= after_ms
 }
 
-fn get_run(inside: &Inside, run: &str) -> Reply {
-    let found = inside.by_run.get(&run.to_lowercase()).map(|index| &inside.seen.runs[*index]);
+fn get_run(inside: &Inside, place: &Place, run: &str) -> Reply {
+    let found = run_of(inside, place, run).map(|index| &inside.seen.runs[index]);
     match found.filter(|run| is_visible(run, inside.switches.get_visible_after_ms)) {
         Some(run) => Reply::json(200, &pipeline_run(run, inside.switches.redact_parameters)),
         None => {
@@ -181,10 +218,8 @@ fn get_run(inside: &Inside, run: &str) -> Reply {
     }
 }
 
-fn cancel(inside: &mut Inside, run: &str) -> Reply {
-    let Some(index) = inside.by_run.get(&run.to_lowercase()).copied() else {
-        return no_such_run(run);
-    };
+fn cancel(inside: &mut Inside, place: &Place, run: &str) -> Reply {
+    let Some(index) = run_of(inside, place, run) else { return no_such_run(run) };
     let run = &mut inside.seen.runs[index];
     if run.is_over() {
         let message = format!(
@@ -247,7 +282,7 @@ fn query(inside: &Inside, call: &Call, place: &Place) -> Reply {
         .seen
         .runs
         .iter()
-        .filter(|run| run.factory.eq_ignore_ascii_case(&place.factory))
+        .filter(|run| place.holds(run))
         .filter(|run| is_visible(run, inside.switches.query_visible_after_ms))
         .filter(|run| (after..=before).contains(&run.updated_at) && fits(run))
         .collect();

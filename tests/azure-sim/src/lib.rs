@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-pub use route::Operation;
+pub use route::{Operation, Place};
 pub use seen::{Request, Run, Seen, Stage};
 pub use switches::{
     Bucket, Effect, Ends, Fault, Mix, PipelineParameter, RepeatedId, RunIdMode, Switches, TokenEndpointDown,
@@ -131,7 +131,7 @@ impl Sim {
         }
     }
 
-    /// Starts a run of a pipeline in the factory `adf-prod` as a trigger does; returns its id.
+    /// Starts a run of a pipeline in the first of the known factories as a trigger does; returns its id.
     pub fn trigger(&self, pipeline: &str) -> String {
         create::by_trigger(&mut self.shared.lock(), pipeline)
     }

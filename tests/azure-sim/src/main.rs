@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::net::SocketAddr;
 
-use azure_sim::Sim;
+use azure_sim::{Place, Sim};
 use clap::Parser;
 
 /// A stand-in for Entra ID and Azure Data Factory.
@@ -21,18 +21,29 @@ struct Arguments {
     /// Its secret.
     #[arg(long, default_value = "secret")]
     client_secret: String,
+    /// The subscription of the one factory that there is; PATCH /sim/switches with "factories": null knows any.
+    #[arg(long, default_value_t = Place::default().subscription)]
+    subscription: String,
+    /// Its resource group.
+    #[arg(long, default_value_t = Place::default().resource_group)]
+    resource_group: String,
+    /// Its name.
+    #[arg(long, default_value_t = Place::default().factory)]
+    factory: String,
     /// How long tokens are good for, in seconds.
     #[arg(long, default_value_t = 3_599)]
     token_lifetime: u64,
 }
 
 fn main() -> anyhow::Result<()> {
-    let arguments = Arguments::parse();
-    let sim = Sim::start_on(arguments.listen)?;
+    let Arguments { listen, client_id, client_secret, subscription, resource_group, factory, token_lifetime } =
+        Arguments::parse();
+    let sim = Sim::start_on(listen)?;
     sim.set(|switches| {
-        switches.client_id.clone_from(&arguments.client_id);
-        switches.client_secret.clone_from(&arguments.client_secret);
-        switches.token_lifetime_secs = arguments.token_lifetime;
+        switches.client_id = client_id;
+        switches.client_secret = client_secret;
+        switches.factories = Some(vec![Place { subscription, resource_group, factory }]);
+        switches.token_lifetime_secs = token_lifetime;
     });
     writeln!(std::io::stdout(), "{}", sim.url())?;
     loop {

@@ -41,12 +41,26 @@ pub(crate) enum Route {
     Unknown,
 }
 
-/// A factory.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Place {
-    pub(crate) subscription: String,
-    pub(crate) resource_group: String,
-    pub(crate) factory: String,
+/// Where a factory is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// The subscription, a GUID.
+    pub subscription: String,
+    /// The resource group.
+    pub resource_group: String,
+    /// The factory's name.
+    pub factory: String,
+}
+
+impl Default for Place {
+    /// The factory of those who name none.
+    fn default() -> Self {
+        Self {
+            subscription: "00000000-0000-0000-0000-000000000000".to_owned(),
+            resource_group: "rg-data".to_owned(),
+            factory: "adf-prod".to_owned(),
+        }
+    }
 }
 
 /// What of a factory.

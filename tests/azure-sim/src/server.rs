@@ -44,6 +44,12 @@ impl Call {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
+    /// Whether it is a POST of which nobody can tell where it ends (RFC 9110, section 15.5.12).
+    fn has_no_length(&self) -> bool {
+        let names = ["content-length", "transfer-encoding"];
+        self.method == "POST" && names.iter().all(|name| self.header(name).is_none())
+    }
+
     /// The caller's id of the request; ARM takes any text.
     pub(crate) fn request_id(&self) -> Option<String> {
         self.header("x-ms-client-request-id").map(str::to_owned)
@@ -288,6 +294,7 @@ impl Inside {
     /// What the real services would do.
     fn work(&mut self, url: &str, call: &Call) -> Reply {
         match &call.route {
+            _ if call.has_no_length() => Reply::length_required(),
             Route::Token { tenant, v2 } => entra::grant(self, url, call, tenant, *v2),
             Route::Factory { place, what } => factory::answer(self, url, call, place, what),
             Route::Metadata => Reply::json(200, &serde_json::json!({ "galleryEndpoint": url })),

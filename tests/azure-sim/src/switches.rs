@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::route::Operation;
+use crate::route::{Operation, Place};
 
 /// What the stand-in expects, and how it misbehaves.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -32,8 +32,8 @@ pub struct Switches {
     pub repeated_id: RepeatedId,
     /// The pipelines that exist, with the types of their parameters; `None`: any.
     pub pipelines: Option<BTreeMap<String, BTreeMap<String, PipelineParameter>>>,
-    /// The factories that exist; `None`: any.
-    pub factories: Option<Vec<String>>,
+    /// The factories that exist, and with them their groups and subscriptions; `None`: any.
+    pub factories: Option<Vec<Place>>,
     /// How long createRun takes, after the run was made.
     pub create_run_delay_ms: u64,
     /// Faults, the first that fits is used.
@@ -71,7 +71,7 @@ impl Default for Switches {
             run_id_mode: RunIdMode::Ours,
             repeated_id: RepeatedId::SameRun,
             pipelines: None,
-            factories: None,
+            factories: Some(vec![Place::default()]),
             create_run_delay_ms: 0,
             faults: Vec::new(),
             mix: None,

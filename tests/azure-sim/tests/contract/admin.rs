@@ -15,6 +15,7 @@ fn switches() -> Vec<(&'static str, Value, fn())> {
             "body": null, "commit": false,
         } },
     });
+    let elsewhere = json!([{ "subscription": "a", "resource_group": "b", "factory": "c" }]);
     vec![
         ("client_id", json!("another"), token::only_the_known_client_gets_a_token),
         ("client_secret", json!("another"), token::only_the_known_secret_gets_a_token),
@@ -43,7 +44,7 @@ fn switches() -> Vec<(&'static str, Value, fn())> {
             json!({ "A": { "b": { "type": "Int" } } }),
             factory::a_declared_pipeline_takes_its_parameters_by_their_types,
         ),
-        ("factories", json!(["a"]), factory::only_the_listed_factories_exist_in_any_case),
+        ("factories", elsewhere, factory::only_the_listed_factories_exist_in_any_case),
         ("create_run_delay_ms", json!(1), factory::a_delayed_create_makes_its_run_before_it_answers),
         ("faults", json!([fault]), factory::a_fault_happens_until_it_is_taken_back),
         (

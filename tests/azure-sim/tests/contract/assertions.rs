@@ -7,7 +7,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256, RsaKeySize};
 use serde_json::{Value, json};
 
-use crate::client::{Answer, GOOD_FORM, TENANT, ask, form, token_answer};
+use crate::client::{Answer, GOOD_FORM, TENANT, ask, form, sim, token_answer};
 
 const CLIENT: &str = "6731de76-14a6-49ae-97bc-6eba6914391e";
 
@@ -58,7 +58,7 @@ fn answer(sim: &Sim, assertion: &str) -> Answer {
 
 #[test]
 fn an_assertion_gets_one_token_and_not_a_second() {
-    let (sim, certificate) = (Sim::start().unwrap(), Certificate::new());
+    let (sim, certificate) = (sim(), Certificate::new());
     sim.trust_certificate(&certificate.pem);
     let assertion = certificate.sign(&claims(&sim, "a"));
     assert_eq!(answer(&sim, &assertion).status, 200);
@@ -69,7 +69,7 @@ fn an_assertion_gets_one_token_and_not_a_second() {
 
 #[test]
 fn an_assertion_that_is_wrong_in_one_thing_is_refused_by_its_number() {
-    let (sim, certificate, stranger) = (Sim::start().unwrap(), Certificate::new(), Certificate::new());
+    let (sim, certificate, stranger) = (sim(), Certificate::new(), Certificate::new());
     sim.trust_certificate(&certificate.pem);
     let good = claims(&sim, "a");
     let with = |key: &str, value: Value| {

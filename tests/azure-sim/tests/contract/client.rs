@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use azure_sim::Sim;
+use azure_sim::{Place as Factory, Sim};
 use serde_json::Value;
 
 /// Longer than anything that a test waits for can rightly take.
@@ -13,6 +13,23 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 /// The factory of the tests that name none.
 pub(crate) const FACTORY: &str = "/subscriptions/1e42591f-1f0c-4c5a-b7f2-a268f6105ec5/resourceGroups/group\
                                   /providers/Microsoft.DataFactory/factories/factory";
+
+/// The same, as the stand-in knows it.
+pub(crate) fn factory() -> Factory {
+    let of = |text: &str| text.to_owned();
+    Factory {
+        subscription: of("1e42591f-1f0c-4c5a-b7f2-a268f6105ec5"),
+        resource_group: of("group"),
+        factory: of("factory"),
+    }
+}
+
+/// The stand-in, with this factory.
+pub(crate) fn sim() -> Sim {
+    let sim = Sim::start().unwrap();
+    sim.set(|switches| switches.factories = Some(vec![factory()]));
+    sim
+}
 
 /// The tenant of the tests that name none.
 pub(crate) const TENANT: &str = "contoso";
@@ -82,8 +99,6 @@ impl Pending {
 pub(crate) fn send(sim: &Sim, ask: &Ask<'_>) -> Pending {
     let url = sim.url();
     let address = url.strip_prefix("http://").unwrap();
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(LIMIT)).unwrap();
     let mut text =
         format!("{} {} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n", ask.method, ask.target);
     for (name, value) in &ask.headers {
@@ -93,7 +108,14 @@ pub(crate) fn send(sim: &Sim, ask: &Ask<'_>) -> Pending {
     if ask.body.is_some() || ask.method == "POST" {
         text.push_str(&format!("content-length: {}\r\n", body.len()));
     }
-    stream.write_all(format!("{text}\r\n{body}").as_bytes()).unwrap();
+    raw(sim, &format!("{text}\r\n{body}"))
+}
+
+/// Sends a request as it stands here.
+pub(crate) fn raw(sim: &Sim, request: &str) -> Pending {
+    let mut stream = TcpStream::connect(sim.url().strip_prefix("http://").unwrap()).unwrap();
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
     Pending(stream)
 }
 
@@ -131,7 +153,7 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) fn new() -> Self {
-        let sim = Sim::start().unwrap();
+        let sim = sim();
         let token = format!("Bearer {}", token_of(&sim, TENANT));
         Self { sim, token }
     }

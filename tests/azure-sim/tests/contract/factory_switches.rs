@@ -1,9 +1,11 @@
 //! The switches of the factory.
 
-use azure_sim::{Bucket, Effect, Ends, Fault, Mix, Operation, PipelineParameter, RepeatedId, RunIdMode};
+use azure_sim::{
+    Bucket, Effect, Ends, Fault, Mix, Operation, PipelineParameter, Place as Factory, RepeatedId, RunIdMode,
+};
 use serde_json::{Value, json};
 
-use crate::client::{LIMIT, Place};
+use crate::client::{LIMIT, Place, factory as factory_of_tests};
 use crate::shapes::assert_refused;
 
 const ID: &str = "31f1bc88-c715-4cd9-b31f-73e51da2e079";
@@ -61,10 +63,32 @@ pub(crate) fn a_declared_pipeline_takes_its_parameters_by_their_types() {
 #[test]
 pub(crate) fn only_the_listed_factories_exist_in_any_case() {
     let place = Place::new();
-    place.sim.set(|switches| switches.factories = Some(vec!["FACTORY".to_owned()]));
+    let known = |factory: &str, resource_group: &str, subscription: &str| {
+        let of = |text: &str| text.to_owned();
+        let (factory, resource_group, subscription) = (of(factory), of(resource_group), of(subscription));
+        let another = Factory { factory: of("another"), ..factory_of_tests() };
+        place.sim.set(|switches| {
+            switches.factories = Some(vec![another, Factory { subscription, resource_group, factory }]);
+        });
+        place.get("/pipelines")
+    };
+    let here = factory_of_tests().subscription;
+    assert_eq!(known("FACTORY", "Group", &here.to_uppercase()).status, 200);
+    assert_refused(&known("a", "group", &here), 404, "ResourceNotFound");
+    assert_refused(&known("factory", "a", &here), 404, "ResourceNotFound");
+    let there = "11111111-1111-1111-1111-111111111111";
+    for (factories, code) in [
+        (vec![], "SubscriptionNotFound"),
+        (vec![Factory { subscription: there.to_owned(), ..factory_of_tests() }], "SubscriptionNotFound"),
+        (vec![Factory { resource_group: "a".to_owned(), ..factory_of_tests() }], "ResourceGroupNotFound"),
+        (vec![Factory { factory: "a".to_owned(), ..factory_of_tests() }], "ResourceNotFound"),
+    ] {
+        place.sim.set(|switches| switches.factories = Some(factories));
+        assert_refused(&place.get("/pipelines"), 404, code);
+        assert_refused(&place.post("/pipelines/A/createRun", "{}"), 404, code);
+    }
+    place.sim.set(|switches| switches.factories = None);
     assert_eq!(place.get("/pipelines").status, 200);
-    place.sim.set(|switches| switches.factories = Some(vec!["another".to_owned()]));
-    assert_refused(&place.get("/pipelines"), 404, "ResourceNotFound");
 }
 
 #[test]

@@ -50,6 +50,13 @@ const NO_PART: [&str; 5] = ["server", "x-powered-by", "transfer-encoding", "vary
 /// What differs between any two runs.
 const OF_ITS_TIME: [&str; 5] = ["/invokedBy/id", "/runStart", "/runEnd", "/durationInMs", "/lastUpdated"];
 
+/// The stand-in, with every factory that a recording names.
+fn sim() -> Sim {
+    let sim = Sim::start().unwrap();
+    sim.set(|switches| switches.factories = None);
+    sim
+}
+
 fn all() -> Vec<Value> {
     let recorded: Value = serde_json::from_str(RECORDED).unwrap();
     recorded["exchanges"].as_array().unwrap().clone()
@@ -165,7 +172,7 @@ fn every_recorded_answer_validates_against_the_published_schema() {
 
 #[test]
 fn one_run_and_its_recoveries_are_told_as_recorded() {
-    let sim = Sim::start().unwrap();
+    let sim = sim();
     for name in STORY {
         let exchange = exchange(name);
         let mut free = OF_ITS_TIME.to_vec();
@@ -201,7 +208,7 @@ fn assert_times(run: &Value) {
 
 #[test]
 fn a_parameter_that_is_not_supplied_is_no_error() {
-    let sim = Sim::start().unwrap();
+    let sim = sim();
     let exchange = exchange("createRun-cli-missing-optional-param");
     let declared = [("JobId", "String"), ("OutputBlobNameList", "Array")]
         .map(|(name, kind)| (name.to_owned(), PipelineParameter { kind: kind.to_owned() }));
@@ -218,14 +225,14 @@ fn a_parameter_that_is_not_supplied_is_no_error() {
 #[test]
 fn an_unknown_run_cannot_be_cancelled() {
     let exchange = exchange("cancel-unknown-run");
-    let answer = replay(&Sim::start().unwrap(), &exchange);
+    let answer = replay(&sim(), &exchange);
     assert_reproduced(&exchange, &answer, &[]);
     assert_refused(&answer, 400, "ReferencedPipelineRunNotFound");
 }
 
 #[test]
 fn a_missing_pipeline_is_named_by_its_path() {
-    let sim = Sim::start().unwrap();
+    let sim = sim();
     sim.set(|switches| switches.pipelines = Some(BTreeMap::new()));
     let exchange = exchange("getPipeline-missing");
     let answer = replay(&sim, &exchange);
@@ -235,8 +242,7 @@ fn a_missing_pipeline_is_named_by_its_path() {
 
 #[test]
 fn a_missing_factory_is_refused_by_the_gateway() {
-    let sim = Sim::start().unwrap();
-    sim.set(|switches| switches.factories = Some(vec!["factory".to_owned()]));
+    let sim = crate::client::sim();
     let exchange = exchange("createRun-factory-missing");
     let answer = replay(&sim, &exchange);
     assert_reproduced(&exchange, &answer, &[]);
@@ -250,7 +256,7 @@ fn a_missing_factory_is_refused_by_the_gateway() {
 
 #[test]
 fn a_token_of_another_tenant_is_challenged() {
-    let sim = Sim::start().unwrap();
+    let sim = sim();
     let token = token_of(&sim, "f8cdef31-a31e-4b4a-93e4-5f571e91255a");
     sim.set(|switches| switches.tenant = "e66fc46b-2666-4ea3-984d-bb30c06f2c75".to_owned());
     let exchange = exchange("arm-401-wrong-tenant");
@@ -265,7 +271,7 @@ fn a_token_of_another_tenant_is_challenged() {
 
 #[test]
 fn a_run_that_succeeded_is_shown_as_in_the_documentation() {
-    let sim = Sim::start().unwrap();
+    let sim = sim();
     let exchange = exchange("getRun-Succeeded-docs");
     let (wanted, token) = (&exchange["response"]["body"], token_of(&sim, "contoso"));
     let (id, factory) = (wanted["runId"].as_str().unwrap(), crate::client::FACTORY);
@@ -292,7 +298,7 @@ fn a_run_that_succeeded_is_shown_as_in_the_documentation() {
 
 #[test]
 fn what_is_not_offered_is_refused_and_not_invented() {
-    let sim = Sim::start().unwrap();
+    let sim = sim();
     for (name, why) in NOT_OFFERED {
         let answer = replay(&sim, &exchange(name));
         assert_refused(&answer, 404, "InvalidResourceType");

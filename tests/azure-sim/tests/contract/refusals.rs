@@ -1,8 +1,8 @@
 //! Every refusal has the published shape of an error, and says what the client must know to go on.
 
-use azure_sim::{Bucket, Effect, Fault, Operation, Sim};
+use azure_sim::{Bucket, Effect, Fault, Operation, Place as Factory, Sim};
 
-use crate::client::{Answer, Ask, FACTORY, Place, TENANT, ask, token_of};
+use crate::client::{Answer, Ask, FACTORY, Place, TENANT, ask, factory, raw, sim, token_of};
 use crate::shapes::{assert_refused, assert_success};
 
 const VERSION: &str = "api-version=2018-06-01";
@@ -41,7 +41,7 @@ fn a_query_without_its_required_fields_is_refused() {
 
 #[test]
 fn a_missing_or_wrong_version_is_refused_before_anything_else() {
-    let sim = Sim::start().unwrap();
+    let sim = sim();
     let missing = by_hand(&sim, "GET", "/pipelines", &[], None);
     assert_refused(&missing, 400, "MissingApiVersionParameter");
     let wrong = by_hand(&sim, "GET", "/pipelines?api-version=2017-09-01-preview", &[], None);
@@ -49,8 +49,65 @@ fn a_missing_or_wrong_version_is_refused_before_anything_else() {
 }
 
 #[test]
+fn a_post_that_does_not_say_where_it_ends_is_refused_whatever_it_asks_for() {
+    let place = Place::new();
+    let run = place.run("{}");
+    let head = |path: &str| format!("POST {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n");
+    let run = format!("{FACTORY}/pipelineruns/{run}/cancel?{VERSION}");
+    let query = format!("{FACTORY}/queryPipelineRuns?{VERSION}");
+    for path in ["/contoso/oauth2/token", "/contoso/oauth2/v2.0/token", &run, &query] {
+        let answer = raw(&place.sim, &format!("{}\r\n", head(path))).answer().unwrap();
+        assert_eq!((answer.status, answer.header("content-type")), (411, Some("text/html")), "{path}");
+        for length in ["content-length: 0\r\n\r\n", "transfer-encoding: chunked\r\n\r\n0\r\n\r\n"] {
+            let answer = raw(&place.sim, &format!("{}{length}", head(path))).answer().unwrap();
+            assert_ne!(answer.status, 411, "{path} {length}");
+        }
+    }
+    assert_eq!(place.sim.runs()[0].status, "Queued");
+}
+
+#[test]
+fn a_plus_in_a_query_is_no_space() {
+    let place = Place::new();
+    let target = format!("{FACTORY}/pipelines?{}", VERSION.replace("api-version", "api+version"));
+    let answer = ask(&place.sim, &Ask { method: "GET", target: &target, headers: Vec::new(), body: None });
+    assert_refused(&answer, 400, "MissingApiVersionParameter");
+}
+
+#[test]
+fn another_factory_has_none_of_the_runs() {
+    let place = Place::new();
+    let run = place.run("{}");
+    assert_eq!(place.get(&format!("/pipelineruns/{run}")).status, 200);
+    place.sim.set(|switches| switches.factories = None);
+    for (known, other) in [
+        ("1e42591f-1f0c-4c5a-b7f2-a268f6105ec5", "11111111-1111-1111-1111-111111111111"),
+        ("resourceGroups/group", "resourceGroups/another"),
+        ("factories/factory", "factories/another"),
+    ] {
+        let there = |rest: &str| format!("{}{rest}", FACTORY.replace(known, other));
+        let call = |method, rest: &str, body: Option<&str>| {
+            let target = there(rest);
+            let token = format!("Bearer {}", token_of(&place.sim, TENANT));
+            let headers = vec![("authorization", token.as_str()), ("content-type", "application/json")];
+            ask(&place.sim, &Ask { method, target: &target, headers, body: body.map(str::to_owned) })
+        };
+        let got = call("GET", &format!("/pipelineruns/{run}?{VERSION}"), None);
+        assert_refused(&got, 404, "PipelineRunNotFound");
+        let cancelled = call("POST", &format!("/pipelineruns/{run}/cancel?{VERSION}"), None);
+        assert_refused(&cancelled, 400, "ReferencedPipelineRunNotFound");
+        let recovery = format!("/pipelines/A/createRun?{VERSION}&referencePipelineRunId={run}");
+        assert_refused(&call("POST", &recovery, Some("{}")), 400, "ReferencedPipelineRunNotFound");
+        let window =
+            r#"{"lastUpdatedAfter":"2000-01-01T00:00:00Z","lastUpdatedBefore":"2100-01-01T00:00:00Z"}"#;
+        let listed = call("POST", &format!("/queryPipelineRuns?{VERSION}"), Some(window));
+        assert_eq!(listed.json()["value"].as_array().unwrap().len(), 0, "{other}");
+    }
+}
+
+#[test]
 fn a_subscription_that_is_no_guid_is_refused() {
-    let sim = Sim::start().unwrap();
+    let sim = sim();
     let target = FACTORY.replace("1e42591f-1f0c-4c5a-b7f2-a268f6105ec5", "{subscriptionId}");
     let target = format!("{target}/pipelines?{VERSION}");
     let answer = ask(&sim, &Ask { method: "GET", target: &target, headers: Vec::new(), body: None });
@@ -59,7 +116,7 @@ fn a_subscription_that_is_no_guid_is_refused() {
 
 #[test]
 fn a_request_without_a_good_token_is_refused_with_a_challenge() {
-    let sim = Sim::start().unwrap();
+    let sim = sim();
     let refused = |headers: &[(&str, &str)], code: &str| {
         let answer = by_hand(&sim, "GET", &format!("/pipelines?{VERSION}"), headers, None);
         assert_refused(&answer, 401, code);
@@ -110,7 +167,9 @@ fn whatever_does_not_exist_is_refused_by_its_own_code() {
     place.sim.set(|switches| switches.pipelines = Some([].into()));
     assert_refused(&place.get("/pipelines/A"), 404, "NotFound");
     assert_refused(&place.post("/pipelines/A/createRun", "{}"), 404, "EntityNotFound");
-    place.sim.set(|switches| switches.factories = Some(Vec::new()));
+    place
+        .sim
+        .set(|switches| switches.factories = Some(vec![Factory { factory: "a".to_owned(), ..factory() }]));
     for answer in [place.get("/pipelines/A"), place.post("/pipelines/A/createRun", "{}"), place.query("")] {
         assert_refused(&answer, 404, "ResourceNotFound");
         assert_eq!(answer.header("x-ms-failure-cause"), Some("gateway"));
@@ -140,7 +199,7 @@ fn a_recovery_of_an_unknown_run_is_refused_and_starts_nothing() {
 
 #[test]
 fn a_method_that_is_not_offered_is_refused() {
-    let sim = Sim::start().unwrap();
+    let sim = sim();
     for (method, path) in [
         ("GET", "/pipelines/A/createRun"),
         ("PUT", "/pipelines/A"),
@@ -154,7 +213,7 @@ fn a_method_that_is_not_offered_is_refused() {
 
 #[test]
 fn a_body_that_is_not_said_to_be_json_is_refused() {
-    let sim = Sim::start().unwrap();
+    let sim = sim();
     let token = format!("Bearer {}", token_of(&sim, TENANT));
     for kind in ["text/plain", "application/x-www-form-urlencoded"] {
         let headers = [("authorization", token.as_str()), ("content-type", kind)];

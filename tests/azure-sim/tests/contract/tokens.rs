@@ -1,10 +1,10 @@
 //! The token endpoints and the resource manager answer in their documented shapes, each of which is asked
 //! for here.
 
-use azure_sim::{Effect, Fault, Operation, Sim};
+use azure_sim::{Effect, Fault, Operation, Place as Factory};
 use serde_json::Value;
 
-use crate::client::{Answer, GOOD_FORM, Place, TENANT, ask, form, token_answer};
+use crate::client::{Answer, GOOD_FORM, Place, TENANT, ask, factory, form, sim, token_answer};
 use crate::shapes::{assert_refused, challenge, differences};
 
 const DOCUMENTED: &str = include_str!("../../data/token-and-arm-responses.json");
@@ -54,7 +54,8 @@ fn answer_of(name: &str) -> Answer {
         }
         "arm_403" => faulty(&place, Effect::error(403, "AuthorizationFailed", "it may not")),
         "arm_404_factory" => {
-            place.sim.set(|switches| switches.factories = Some(Vec::new()));
+            let another = Factory { factory: "a".to_owned(), ..factory() };
+            place.sim.set(|switches| switches.factories = Some(vec![another]));
             place.get("/pipelines")
         }
         "arm_429" => faulty(&place, Effect::throttled("10")),
@@ -125,7 +126,7 @@ fn assert_aadsts(name: &str, wanted: &Value, given: &Value) {
 
 #[test]
 fn a_malformed_request_for_a_token_is_refused_by_its_number() {
-    let sim = Sim::start().unwrap();
+    let sim = sim();
     let refused = |body: &str, status: u16, number: u32| {
         let answer = ask(&sim, &form("/contoso/oauth2/v2.0/token", body));
         let given = answer.json();
@@ -147,7 +148,7 @@ fn a_malformed_request_for_a_token_is_refused_by_its_number() {
 
 #[test]
 fn a_token_is_of_use_from_either_endpoint() {
-    let sim = Sim::start().unwrap();
+    let sim = sim();
     for (target, body) in
         [("/contoso/oauth2/token", v1_form()), ("/contoso/oauth2/v2.0/token", GOOD_FORM.to_owned())]
     {
