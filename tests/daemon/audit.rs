@@ -154,6 +154,7 @@ fn audit_counts_what_a_pause_leaves_out_while_it_lasts_and_after_it() {
         stretches.iter().map(|stretch| stretch["count"].as_u64().unwrap()).sum::<u64>()
     };
     let deadline = std::time::Instant::now() + LIMIT;
+    // Nothing tells that a time has passed at which nothing is started.
     while paused() < 2 {
         assert!(std::time::Instant::now() < deadline, "time goes on");
         std::thread::sleep(std::time::Duration::from_millis(200));

@@ -35,6 +35,8 @@ mod readme;
 mod reload;
 mod restart;
 mod runs;
+mod stage;
 mod status;
 mod tally;
 mod token;
+mod witness;

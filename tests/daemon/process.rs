@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use azure_sim::Sim;
@@ -12,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// Longer than anything that a test waits for can rightly take.
-pub(crate) const LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 /// The secret of all tests: every character that a form must escape.
 pub(crate) const SECRET: &str = "s3cr3t+ &=~%canary";
@@ -154,6 +155,27 @@ impl Place {
         self.json(&["history", "-n", "100000", "--format", "json"]).as_array().unwrap().clone()
     }
 
+    /// Waits until the ledger's history is like this, and returns it.
+    pub(crate) fn wait_for_history(&self, what: &str, fits: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let rows = self.history();
+            if fits(&rows) {
+                return rows;
+            }
+            assert!(Instant::now() < deadline, "waited for {what}: {rows:?}");
+            // Nothing tells another program that the ledger has changed.
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Starts the daemon for what is due first at this time, and waits until its schedule is in force. `None`: the time
+    /// came before.
+    pub(crate) fn daemon_before(&self, at: jiff::Timestamp) -> Option<Daemon> {
+        let daemon = self.daemon();
+        (now() < at).then_some(daemon)
+    }
+
     /// Starts the daemon, and waits until its schedule is in force.
     pub(crate) fn daemon(&self) -> Daemon {
         let daemon = Daemon::spawn(self.command(&["run"]));
@@ -174,6 +196,8 @@ pub(crate) struct Daemon {
     child: Child,
     heard: Arc<(Mutex<Heard>, Condvar)>,
     errors: Arc<Mutex<String>>,
+    /// Ends with its standard error.
+    errors_end: Option<JoinHandle<()>>,
 }
 
 /// How a daemon ended.
@@ -202,12 +226,12 @@ impl Daemon {
             listener.1.notify_all();
         });
         let collected = Arc::clone(&errors);
-        std::thread::spawn(move || {
+        let errors_end = std::thread::spawn(move || {
             for line in BufReader::new(err).lines().map_while(Result::ok) {
                 collected.lock().unwrap().push_str(&(line + "\n"));
             }
         });
-        Self { child, heard, errors }
+        Self { child, heard, errors, errors_end: Some(errors_end) }
     }
 
     /// Waits until enough was said, or panics with what was said.
@@ -284,6 +308,7 @@ impl Daemon {
             }
         }
         let status = self.child.wait().unwrap();
+        self.errors_end.take().unwrap().join().unwrap();
         let heard = self.heard.0.lock().unwrap();
         let output = format!("{}\n{}", heard.lines.join("\n"), self.errors.lock().unwrap());
         Ended { status, events: heard.events.clone(), output }
