@@ -24,7 +24,7 @@ use crate::witness::Witness;
 const DEFAULTS: &str = "{ settle: 1s, late_after: 1s, missed: all, missed_max: 1000 }";
 
 /// Longer than everything that is planned ahead takes to come due.
-const BEYOND_THE_HORIZON: Duration = Duration::from_secs(5);
+const BEYOND_THE_HORIZON: Duration = Duration::from_secs(7);
 
 /// A daemon in such a place, which begins before the first nominal time of its crowd, as `spawn` says.
 fn crowd_in(place: impl Fn() -> Place, spawn: impl Fn(&Place) -> Daemon) -> (Place, Crowd, Daemon) {

@@ -157,16 +157,7 @@ impl Place {
 
     /// Waits until the ledger's history is like this, and returns it.
     pub(crate) fn wait_for_history(&self, what: &str, fits: impl Fn(&[Value]) -> bool) -> Vec<Value> {
-        let deadline = Instant::now() + LIMIT;
-        loop {
-            let rows = self.history();
-            if fits(&rows) {
-                return rows;
-            }
-            assert!(Instant::now() < deadline, "waited for {what}: {rows:?}");
-            // Nothing tells another program that the ledger has changed.
-            std::thread::sleep(Duration::from_millis(100));
-        }
+        ask_until(what, || self.history(), |rows| fits(rows))
     }
 
     /// Starts the daemon for what is due first at this time, and waits until its schedule is in force. `None`: the time
@@ -332,6 +323,19 @@ impl Drop for Daemon {
         // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Asks again until the answer fits, and returns it: nothing tells another program that the ledger has changed.
+pub(crate) fn ask_until<T: std::fmt::Debug>(what: &str, ask: impl Fn() -> T, fits: impl Fn(&T) -> bool) -> T {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let answer = ask();
+        if fits(&answer) {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "waited for {what}: {answer:#?}");
+        std::thread::sleep(Duration::from_millis(100));
     }
 }
 

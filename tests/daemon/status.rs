@@ -1,28 +1,20 @@
 //! What `status` says to the person on call.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::meddler::Meddler;
 use crate::people;
-use crate::process::{LIMIT, Place, SECRET, errors, results};
+use crate::process::{Place, SECRET, ask_until, errors, results};
 
 /// Nothing of it is due while a test runs.
 const LATER: &str = "pipelines:\n  - { name: a, pipeline: P, schedule: { at: 2200-01-01 } }\n";
 
 /// Waits until `status` says this.
 fn wait_until(place: &Place, what: &str, fits: impl Fn(&Value) -> bool) -> (i32, Value) {
-    let deadline = Instant::now() + LIMIT;
-    loop {
-        let (code, status) = place.report(&["status"]);
-        if fits(&status) {
-            return (code, status);
-        }
-        assert!(Instant::now() < deadline, "waited for {what}: {status:#}");
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    ask_until(what, || place.report(&["status"]), |(_, status)| fits(status))
 }
 
 fn kinds(status: &Value) -> Vec<&str> {

@@ -19,7 +19,7 @@ const PERIOD: Duration = Duration::from_millis(50);
 /// The simplest that can be on time: a thread that wakes again and again, and each time asks the stand-in.
 pub(crate) struct Witness {
     over: Arc<AtomicBool>,
-    thread: JoinHandle<Duration>,
+    thread: Option<JoinHandle<Duration>>,
 }
 
 impl Witness {
@@ -33,35 +33,38 @@ impl Witness {
             while !until.load(Ordering::Relaxed) {
                 let due = Instant::now() + PERIOD;
                 std::thread::sleep(PERIOD);
-                ask(&address);
+                if ask(&address).is_err() {
+                    // The stand-in is gone, and its test has failed or begins again.
+                    break;
+                }
                 worst = worst.max(due.elapsed());
             }
             worst
         });
-        Self { over, thread }
+        Self { over, thread: Some(thread) }
     }
 
     /// Ends, and tells how late, in milliseconds, what is never early may be on this machine, of which a machine that
     /// has nothing else to do would take less than `bound`.
-    pub(crate) fn late_at_most(self, bound: i64) -> Range<i64> {
-        0..bound + i64::try_from(self.worst().as_millis()).unwrap()
-    }
-
-    /// Ends, and tells how late the latest of its answers came.
-    pub(crate) fn worst(self) -> Duration {
+    pub(crate) fn late_at_most(mut self, bound: i64) -> Range<i64> {
         self.over.store(true, Ordering::Relaxed);
-        let worst = self.thread.join().unwrap();
+        let worst = self.thread.take().unwrap().join().unwrap();
         println!("this machine made a request late by up to {worst:?}");
-        worst
+        0..bound + i64::try_from(worst.as_millis()).unwrap()
     }
 }
 
-fn ask(address: &str) {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(LIMIT)).unwrap();
+impl Drop for Witness {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
+}
+
+fn ask(address: &str) -> std::io::Result<()> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(LIMIT))?;
     let text = format!("GET /sim/state HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
-    stream.write_all(text.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    stream.write_all(text.as_bytes())?;
+    stream.read_to_string(&mut String::new())?;
+    Ok(())
 }
