@@ -191,7 +191,10 @@ fn what_came_due_while_nobody_ran_goes_by_the_missed_policy() {
     daemon.stop();
     // All three are judged at the same moment of the start.
     let [all, latest, skip] = entries.map(|entry| last_missed(&place, entry));
-    assert!((from - 3..until - 1).contains(&skip), "later than two seconds at the start: {from}, {skip}, {until}");
+    assert!(
+        (from - 3..until - 1).contains(&skip),
+        "later than two seconds at the start: {from}, {skip}, {until}"
+    );
     assert_eq!((skip - latest, skip - all), (1, 3), "the newest one, and the newest three, are started late");
 }
 
