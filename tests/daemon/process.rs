@@ -107,6 +107,24 @@ impl Place {
         self.command(arguments).output().unwrap()
     }
 
+    /// Runs the program to its end, and tells for how long it kept a core busy: that does not depend on how busy the
+    /// machine is with other things.
+    pub(crate) fn run_timed(&self, arguments: &[&str]) -> (Output, Duration) {
+        let run = self.command(arguments);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "\"$0\" \"$@\"; code=$?; times; exit $code"]).arg(run.get_program());
+        shell.args(run.get_args()).env_clear();
+        shell.envs(run.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let output = shell.output().unwrap();
+        // The last line is of what the shell has run: minutes and seconds, for itself and within the system.
+        let times = results(&output).lines().last().unwrap().to_owned();
+        let seconds = |time: &str| -> f64 {
+            let (minutes, seconds) = time.trim_end_matches('s').split_once('m').unwrap();
+            60.0 * minutes.parse::<f64>().unwrap() + seconds.parse::<f64>().unwrap()
+        };
+        (output, Duration::from_secs_f64(times.split(' ').map(seconds).sum()))
+    }
+
     /// Runs the program, which may find something, and reads the exit code and the JSON that it writes.
     pub(crate) fn report(&self, arguments: &[&str]) -> (i32, Value) {
         let output = self.run(&[arguments, &["--format", "json"]].concat());
@@ -252,12 +270,14 @@ impl Daemon {
         })
     }
 
-    /// Waits for so many events with this name.
+    /// Waits for so many events with this name; the limit counts for each of them.
     pub(crate) fn wait_for_count(&self, name: &str, count: usize) -> Vec<Value> {
-        self.wait_until(name, |events| {
-            let found = of(events, name);
-            (found.len() >= count).then_some(found)
-        })
+        let said = |events: &[Value]| events.iter().filter(|event| event["event"] == name).count();
+        let mut found = 0;
+        while found < count {
+            found = self.wait_until(name, |events| Some(said(events)).filter(|now| *now > found));
+        }
+        of(&self.events(), name)
     }
 
     /// What was said so far.

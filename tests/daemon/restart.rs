@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::meddler::Meddler;
 use crate::process::{Daemon, LIMIT, Place, now, of};
 use crate::stage::before;
+use crate::tally::begun;
 
 /// The nominal times of an entry that have a run, from what the stand-in was sent.
 fn nominal_times(place: &Place) -> Vec<i64> {
@@ -52,7 +53,7 @@ fn clean_stops_and_starts_around_nominal_times_lose_and_repeat_nothing() {
     daemon.stop();
     let seconds = nominal_times(&place);
     assert_each_second_once(&seconds);
-    let rows = place.history();
+    let rows = begun(&place);
     assert!(rows.iter().all(|row| row["state"] == "accepted"), "{rows:?}");
 }
 
@@ -147,7 +148,7 @@ fn one_of_each_policy() -> String {
 /// the one row of those that were missed.
 fn last_missed(place: &Place, entry: &str) -> i64 {
     let (mut covered, mut missed): (Vec<i64>, Vec<i64>) = (Vec::new(), Vec::new());
-    for row in place.history().iter().filter(|row| row["entry"] == entry) {
+    for row in begun(place).iter().filter(|row| row["entry"] == entry) {
         let first = row["scheduled_time"].as_str().unwrap().parse::<Timestamp>().unwrap().as_second();
         let count = i64::try_from(row["count"].as_u64().unwrap_or(1)).unwrap();
         covered.extend(first..first + count);
