@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::process::{Daemon, LIMIT, Place, errors, results};
+use crate::process::{Daemon, LIMIT, Place, ask_until, errors, results};
 
 const TICK: &str = "pipelines:\n  - { name: tick, pipeline: Tick, schedule: { every: 1s }, missed: all }\n";
 const OTHER: &str = "pipelines:\n  - { name: other, pipeline: Other, schedule: { every: 1s } }\n";
@@ -138,7 +138,7 @@ fn audit_tells_what_nobody_has_planned_yet_from_what_is_lost() {
     let text = results(&place.run(&["audit"]));
     assert!(text.contains("the next start decides by the `missed` policy"), "{text}");
     let daemon = daemon(&place);
-    assert_eq!(proven(&place)["not_planned"], json!([]));
+    ask_until("the plan", || proven(&place), |report| report["not_planned"] == json!([]));
     daemon.stop();
 }
 
@@ -153,11 +153,7 @@ fn audit_counts_what_a_pause_leaves_out_while_it_lasts_and_after_it() {
         let stretches = report["paused"].as_array().unwrap().clone();
         stretches.iter().map(|stretch| stretch["count"].as_u64().unwrap()).sum::<u64>()
     };
-    let deadline = std::time::Instant::now() + LIMIT;
-    while paused() < 2 {
-        assert!(std::time::Instant::now() < deadline, "time goes on");
-        std::thread::sleep(std::time::Duration::from_millis(200));
-    }
+    ask_until("two times in the pause", paused, |count| *count >= 2);
     let status = place.json(&["status", "--format", "json"]);
     let pause = &status["paused"][0];
     assert_eq!((&pause["entry"], &pause["note"]), (&json!("tick"), &json!("moving house")));

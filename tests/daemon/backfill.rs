@@ -5,10 +5,11 @@ use serde_json::{Value, json};
 
 use crate::process::{Daemon, LIMIT, Place, errors, results};
 
+/// Nothing of it is due of itself, whatever the time is.
 const NIGHTLY: &str = "pipelines:
   - name: nightly
     pipeline: Load
-    schedule: \"30 2 * * *\"
+    schedule: { cron: \"30 2 * * *\", end: 2026-06-01 }
     parameters: { day: \"{{ scheduled_time | date('%F') }}\" }
 ";
 
@@ -131,7 +132,7 @@ fn a_backfill_goes_on_after_the_daemon_was_killed_and_nothing_is_started_twice()
     place.sim.set(|switches| switches.ends = vec![Ends::after(1_500)]);
     let arguments = january(&["--no-wait"]);
     assert_eq!(run(&place, &arguments).0, 0);
-    place.sim.wait_until(LIMIT, "two runs", |seen| (seen.runs.len() == 2).then_some(()));
+    place.sim.wait_until(LIMIT, "two runs", |seen| (seen.runs.len() >= 2).then_some(()));
     daemon.kill();
     let daemon = place.daemon();
     daemon.wait_for("backfill.ended", |event| event["reason"].is_null());
@@ -181,14 +182,12 @@ fn a_paused_entry_keeps_its_backfill_waiting() {
 fn a_run_of_a_backfill_that_fails_is_recovered() {
     let recovers = NIGHTLY.replace("Load\n", "Load\n    recovery: { max: 1, delay: 0s, from: start }\n");
     let (place, daemon) = started(&recovers);
-    let failing = Ends::after(200).with("Failed", "disk full");
-    place.sim.set(|switches| switches.ends = vec![failing]);
+    let failing = Ends::after(200).with("Failed", "disk full").times(1);
+    place.sim.set(|switches| switches.ends.insert(0, failing));
     place
         .command(&["backfill", "nightly", "--from", "2026-01-01", "--until", "2026-01-02", "--no-wait"])
         .output()
         .unwrap();
-    daemon.wait_for("run.finished", |event| event["kind"] == "backfill");
-    place.sim.set(|switches| switches.ends = vec![Ends::after(200)]);
     daemon.wait_for("backfill.ended", |_| true);
     daemon.stop();
     let rows: Vec<Value> = place.history();

@@ -1,6 +1,8 @@
 //! Bad input: each a clear error, none a panic.
 
-use crate::process::{LIMIT, Place, errors, results};
+use std::time::Duration;
+
+use crate::process::{Place, errors, results};
 
 /// What `check` and `run` say of a file with these bytes.
 fn said(bytes: impl AsRef<[u8]>) -> String {
@@ -77,10 +79,9 @@ fn a_large_file_that_is_wrong_in_each_entry_is_told_in_full_by_check_and_in_part
         .map(|i| format!("  - name: e{i}\n    pipelin: P\n    schedule: '@daily'\n    timezone: Mars\n"))
         .collect();
     place.write_raw(format!("{}pipelines:\n{entries}", place.azure()));
-    let began = std::time::Instant::now();
-    let check = place.run(&["check"]);
+    let (check, took) = place.run_timed(&["check"]);
     let said = errors(&check);
-    assert!(began.elapsed() < LIMIT, "its time grows faster than the file: {:?}", began.elapsed());
+    assert!(took < Duration::from_secs(30), "its time grows faster than the file: {took:?}");
     assert!(said.ends_with(&format!("{} problems; nothing was changed\n", 2 * ENTRIES)));
     assert_eq!(said.matches("did you mean `pipeline`?").count(), ENTRIES);
     assert_eq!(said.matches("unknown time zone 'Mars'").count(), ENTRIES);

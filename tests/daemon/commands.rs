@@ -3,7 +3,8 @@
 use azure_sim::{Effect, Fault, Operation, TokenEndpointDown};
 use serde_json::{Value, json};
 
-use crate::process::{Place, SECRET, errors, in_seconds, results};
+use crate::process::{Place, SECRET, errors, results};
+use crate::stage::before;
 
 const TWO: &str = "pipelines:
   - { name: nightly, pipeline: Copy Sales, schedule: '30 2 * * *', timezone: Europe/Berlin, parameters: { n: 1, day: \"{{ scheduled_time | date('%F') }}\" } }
@@ -220,7 +221,8 @@ fn fire_without_a_daemon_does_the_work_itself() {
 #[test]
 fn fire_beside_a_daemon_asks_it_and_shows_what_became_of_it() {
     let place = Place::new();
-    place.write(TWO);
+    // Nothing is due of itself, whatever the time is.
+    place.write(&TWO.replace("timezone:", "end: 2026-06-01, timezone:"));
     let daemon = place.daemon();
     let output = place.run(&["fire", "nightly", "--param", "n=[1, 2]"]);
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
@@ -268,11 +270,16 @@ fn fire_ends_with_the_exit_code_of_what_happened() {
 
 #[test]
 fn history_reads_the_ledger_while_the_daemon_runs_and_afterwards() {
-    let place = Place::new();
-    let at = in_seconds(2);
-    place.write(&format!("pipelines:\n  - {{ name: a, pipeline: P, schedule: {{ at: '{at}' }} }}\n"));
-    assert_eq!(place.run(&["history"]).status.code(), Some(69), "there is no ledger yet");
-    let daemon = place.daemon();
+    let (place, daemon, at) = before(2, |at| {
+        let place = Place::new();
+        // What is followed changes its row.
+        place.write(&format!(
+            "pipelines:\n  - {{ name: a, pipeline: P, schedule: {{ at: '{at}' }}, follow: false }}\n"
+        ));
+        assert_eq!(place.run(&["history"]).status.code(), Some(69), "there is no ledger yet");
+        let daemon = place.daemon_before(at)?;
+        Some((place, daemon, at))
+    });
     let created = daemon.wait_for("run.created", |_| true);
     let row = place.history()[0].clone();
     for (key, value) in [

@@ -6,7 +6,8 @@ use azure_sim::{Effect, Mix, Operation, RepeatedId, RunIdMode, Switches};
 use serde_json::Value;
 
 use crate::chance::Chance;
-use crate::process::{Ended, LIMIT, Place, in_seconds, of};
+use crate::process::{Ended, LIMIT, Place, of};
+use crate::stage::before;
 use crate::tally::{self, Crowd, DISTINCT, Time};
 
 /// A short settle time, and more than enough attempts.
@@ -34,20 +35,22 @@ fn mix(chance: &mut Chance) -> Mix {
 }
 
 /// Twenty entries with these parameters fire every two seconds for ten seconds, at a service that is set up so.
-fn under_faults(parameters: &'static str, set_up: impl FnOnce(&mut Switches)) -> (Place, Crowd, Ended) {
-    let place = Place::new();
+fn under_faults(parameters: &'static str, set_up: impl Fn(&mut Switches)) -> (Place, Crowd, Ended) {
     let mix = mix(&mut Chance::new());
-    place.sim.set(|switches| {
-        set_up(switches);
-        switches.query_visible_after_ms = 500;
-        switches.get_visible_after_ms = 500;
-        switches.mix = Some(mix);
+    let (place, crowd, daemon) = before(4, |first| {
+        let place = Place::new();
+        place.sim.set(|switches| {
+            set_up(switches);
+            switches.query_visible_after_ms = 500;
+            switches.get_visible_after_ms = 500;
+            switches.mix = Some(mix.clone());
+        });
+        let end = Some(first + std::time::Duration::from_secs(10));
+        let crowd = Crowd { entries: 20, every: 2, first, end, pipeline: "Shared", parameters };
+        place.write(&crowd.yaml(DEFAULTS));
+        let daemon = place.daemon_before(first)?;
+        Some((place, crowd, daemon))
     });
-    let first = in_seconds(4);
-    let end = first + std::time::Duration::from_secs(10);
-    let crowd = Crowd { entries: 20, every: 2, first, end: Some(end), pipeline: "Shared", parameters };
-    place.write(&crowd.yaml(DEFAULTS));
-    let daemon = place.daemon();
     let wanted = crowd.times().len();
     // Once each was sent for the first time the faults end.
     place.sim.wait_until(LIMIT, "a call for each firing", |seen| {
@@ -68,7 +71,7 @@ fn under_faults(parameters: &'static str, set_up: impl FnOnce(&mut Switches)) ->
 
 fn assert_none_is_lost_or_doubled(run_id: RunIdMode, repeated: RepeatedId) {
     let (place, crowd, ended) = under_faults(DISTINCT, |switches| {
-        switches.run_id_mode = run_id;
+        switches.run_id_mode = run_id.clone();
         switches.repeated_id = repeated;
     });
     let held = of(&ended.events, "firing.held");

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use azure_sim::{RepeatedId, RunIdMode};
 
 use crate::chance::Chance;
-use crate::process::{Daemon, Place, in_seconds, of};
+use crate::process::{Daemon, Place, of};
+use crate::stage::before;
 use crate::tally::{self, Crowd, DISTINCT};
 
 /// How many kills a soak makes, if not a thousand.
@@ -29,28 +30,25 @@ struct Killed {
 impl Killed {
     /// The service names its runs like this, and takes every repeated id for a second run: whatever is sent again
     /// without a look is seen.
-    fn new(run_id: RunIdMode) -> Self {
+    fn new(run_id: &RunIdMode) -> Self {
         let chance = Chance::new();
-        let place = Place::new();
-        place.sim.set(|switches| {
-            switches.run_id_mode = run_id;
-            switches.repeated_id = RepeatedId::NewRun;
-            // Slow enough that many calls are under way whenever it is killed.
-            switches.create_run_delay_ms = 30;
+        let (place, crowd, daemon) = before(3, |first| {
+            let place = Place::new();
+            place.sim.set(|switches| {
+                switches.run_id_mode = run_id.clone();
+                switches.repeated_id = RepeatedId::NewRun;
+                // Slow enough that many calls are under way whenever it is killed.
+                switches.create_run_delay_ms = 30;
+            });
+            // Pipelines of their own: a search for the run of one entry need not read those of all.
+            let (pipeline, parameters) = ("{entry}", DISTINCT);
+            let crowd = Crowd { entries: 20, every: 1, first, end: None, pipeline, parameters };
+            place.write(&crowd.yaml(DEFAULTS));
+            let daemon = place.daemon_before(first)?;
+            Some((place, crowd, daemon))
         });
-        // Pipelines of their own: a search for the run of one entry need not read those of all.
-        let crowd = Crowd {
-            entries: 20,
-            every: 1,
-            first: in_seconds(3),
-            end: None,
-            pipeline: "{entry}",
-            parameters: DISTINCT,
-        };
-        place.write(&crowd.yaml(DEFAULTS));
         let mut killed = Self { place, crowd, chance, kills: 0, told: BTreeSet::new() };
         // The first answers teach how the factory names its runs.
-        let daemon = killed.place.daemon();
         daemon.wait_for_count("run.created", 20);
         killed.end(daemon);
         killed
@@ -90,7 +88,7 @@ impl Killed {
 
 /// Kills for twenty-five seconds.
 fn kill_for_a_while(run_id: RunIdMode) {
-    let mut killed = Killed::new(run_id);
+    let mut killed = Killed::new(&run_id);
     let end = Instant::now() + Duration::from_secs(25);
     while Instant::now() < end {
         killed.once_more();
@@ -114,7 +112,7 @@ fn kills_at_random_moments_lose_and_repeat_nothing_where_the_service_gives_its_o
 #[ignore = "takes twenty minutes"]
 fn soak_a_thousand_kills_lose_and_repeat_nothing() {
     let kills = std::env::var(KILLS).map_or(1_000, |text| text.parse().unwrap());
-    let mut killed = Killed::new(RunIdMode::Ours);
+    let mut killed = Killed::new(&RunIdMode::Ours);
     while killed.kills < kills {
         killed.once_more();
         if killed.kills.is_multiple_of(25) {

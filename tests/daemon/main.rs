@@ -40,6 +40,8 @@ mod reload;
 mod restart;
 mod rules;
 mod runs;
+mod stage;
 mod status;
 mod tally;
 mod token;
+mod witness;

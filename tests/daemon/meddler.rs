@@ -21,7 +21,18 @@ impl Meddler {
     }
 
     pub(crate) fn execute(&mut self, sql: &'static str) {
-        self.runtime.block_on(sqlx::query(sql).execute(&mut self.connection)).unwrap();
+        assert!(self.tries(sql), "{sql}");
+    }
+
+    /// Whether this could be done.
+    pub(crate) fn tries(&mut self, sql: &'static str) -> bool {
+        match self.runtime.block_on(sqlx::query(sql).execute(&mut self.connection)) {
+            Ok(_) => true,
+            Err(error) => {
+                println!("{sql}: {error}");
+                false
+            }
+        }
     }
 
     /// The one number that this asks for.

@@ -6,7 +6,8 @@ use std::time::Duration;
 use azure_sim::{Effect, Fault, Operation};
 use jiff::Timestamp;
 
-use crate::process::{LIMIT, Place, in_seconds, now, of};
+use crate::process::{Daemon, LIMIT, Place, now, of};
+use crate::stage::before;
 
 /// The place where it happened, and the first of the four nominal times.
 struct Outage {
@@ -17,8 +18,35 @@ struct Outage {
 /// Three entries with four nominal times each. The power goes when the first of them is planned or, with a fault,
 /// when it was called. It comes back when all are late.
 fn outage(fault: Option<Effect>) -> Outage {
+    let (place, first) = match fault {
+        None => before(5, |first| {
+            let (place, daemon) = planned(first, Vec::new())?;
+            daemon.kill();
+            Some((place, first))
+        }),
+        // Before the second nominal time comes as well.
+        Some(effect) => before(6, |second| {
+            let first = second - Duration::from_secs(1);
+            let fault = Fault::always(Operation::CreateRun, effect.clone());
+            let (place, daemon) = planned(first, vec![fault])?;
+            place.sim.wait_until(LIMIT, "the first calls", |seen| {
+                (seen.count(Operation::CreateRun) >= 3).then_some(())
+            });
+            daemon.kill();
+            Some((place, first))
+        }),
+    };
+    place.sim.set(|switches| switches.faults.clear());
+    // Nothing tells when the last of them is late but the clock.
+    let back = first + Duration::from_millis(4_500);
+    std::thread::sleep(Duration::try_from(back.duration_since(now())).unwrap_or_default());
+    Outage { place, first }
+}
+
+/// A daemon that has planned the first of four nominal times of each entry, at a service with these faults.
+fn planned(first: Timestamp, faults: Vec<Fault>) -> Option<(Place, Daemon)> {
     let place = Place::new();
-    let first = in_seconds(5);
+    place.sim.set(|switches| switches.faults = faults);
     let times: Vec<String> = (0..4).map(|n| format!("'{}'", first + Duration::from_secs(n))).collect();
     let mut text = "defaults: { late_after: 1s, settle: 1s }\npipelines:\n".to_owned();
     for missed in ["skip", "latest", "all"] {
@@ -29,22 +57,9 @@ fn outage(fault: Option<Effect>) -> Outage {
         );
     }
     place.write(&text);
-    let daemon = place.daemon();
+    let daemon = place.daemon_before(first)?;
     daemon.wait_for_count("firing.planned", 3);
-    if let Some(effect) = fault {
-        place.sim.set(|switches| switches.faults.push(Fault::always(Operation::CreateRun, effect)));
-        place.sim.wait_until(LIMIT, "the first calls", |seen| {
-            (seen.count(Operation::CreateRun) >= 3).then_some(())
-        });
-    } else {
-        assert!(now() < first, "the power goes before the first of them");
-    }
-    daemon.kill();
-    place.sim.set(|switches| switches.faults.clear());
-    // Nothing tells when the last of them is late but the clock.
-    let back = first + Duration::from_millis(4_500);
-    std::thread::sleep(Duration::try_from(back.duration_since(now())).unwrap_or_default());
-    Outage { place, first }
+    Some((place, daemon))
 }
 
 impl Outage {

@@ -5,22 +5,27 @@ use std::process::Stdio;
 use azure_sim::{Effect, Fault, Operation, RunIdMode};
 use serde_json::Value;
 
-use crate::process::{Daemon, LIMIT, Place, errors, in_seconds, of, results};
+use crate::process::{Daemon, LIMIT, Place, errors, of, results};
+use crate::stage::before;
 
-/// A daemon with one firing that is held, and that firing.
-pub(crate) fn held(place: &Place) -> (Daemon, String) {
-    place.sim.set(|switches| {
-        switches.run_id_mode = RunIdMode::Own;
-        switches.redact_parameters = true;
-        switches.faults = vec![Fault::always(Operation::CreateRun, Effect::ResetAfter).times(1)];
+/// A place and a daemon with one firing that is held, and that firing.
+pub(crate) fn held() -> (Place, Daemon, String) {
+    let (place, daemon) = before(2, |at| {
+        let place = Place::new();
+        place.sim.set(|switches| {
+            switches.run_id_mode = RunIdMode::Own;
+            switches.redact_parameters = true;
+            switches.faults = vec![Fault::always(Operation::CreateRun, Effect::ResetAfter).times(1)];
+        });
+        place.write(&format!(
+            "pipelines:\n  - {{ name: a, pipeline: A, schedule: {{ at: '{at}' }}, settle: 1s, parameters: {{ n: 5 }} }}\n"
+        ));
+        let daemon = place.daemon_before(at)?;
+        Some((place, daemon))
     });
-    let at = in_seconds(2);
-    place.write(&format!(
-        "pipelines:\n  - {{ name: a, pipeline: A, schedule: {{ at: '{at}' }}, settle: 1s, parameters: {{ n: 5 }} }}\n"
-    ));
-    let daemon = place.daemon();
     let held = daemon.wait_for("firing.held", |_| true);
-    (daemon, held["firing_id"].as_str().unwrap().to_owned())
+    let firing = held["firing_id"].as_str().unwrap().to_owned();
+    (place, daemon, firing)
 }
 
 fn row(place: &Place) -> Value {
@@ -31,8 +36,7 @@ fn row(place: &Place) -> Value {
 
 #[test]
 fn a_held_firing_is_settled_with_the_command_that_its_event_gives() {
-    let place = Place::new();
-    let (daemon, firing) = held(&place);
+    let (place, daemon, firing) = held();
     let command = daemon.wait_for("firing.held", |_| true)["command"].as_str().unwrap().to_owned();
     let arguments: Vec<&str> = command.split(' ').skip(1).collect();
     let output = place.run(&arguments);
@@ -53,8 +57,7 @@ fn a_held_firing_is_settled_with_the_command_that_its_event_gives() {
 #[test]
 fn a_held_firing_that_started_nothing_is_closed_or_sent_again_as_the_person_says() {
     for (option, state) in [("--not-started", "not_started"), ("--retry", "accepted")] {
-        let place = Place::new();
-        let (daemon, firing) = held(&place);
+        let (place, daemon, firing) = held();
         let output = place.run(&["settle", &firing, option, "--format", "json"]);
         assert_eq!(output.status.code(), Some(0), "{option}: {}", errors(&output));
         let row: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -70,8 +73,7 @@ fn a_held_firing_that_started_nothing_is_closed_or_sent_again_as_the_person_says
 
 #[test]
 fn a_held_firing_is_settled_without_a_daemon_as_well() {
-    let place = Place::new();
-    let (daemon, firing) = held(&place);
+    let (place, daemon, firing) = held();
     daemon.stop();
     let other = "00000000-0000-4000-8000-000000000001";
     let output = place.run(&["settle", &firing, "--run", other]);
@@ -87,17 +89,20 @@ fn a_held_firing_is_settled_without_a_daemon_as_well() {
 
 #[test]
 fn what_was_rejected_is_tried_again_once_the_reason_is_gone() {
-    let place = Place::new();
-    let refusal = Effect::error(403, "AuthorizationFailed", "may not start");
-    place.sim.set(|switches| switches.faults = vec![Fault::always(Operation::CreateRun, refusal).times(2)]);
-    let at = in_seconds(2);
-    place.write(&format!(
-        "pipelines:
+    let (place, daemon) = before(2, |at| {
+        let place = Place::new();
+        let refused = Effect::error(403, "AuthorizationFailed", "may not start");
+        let refused = Fault::always(Operation::CreateRun, refused).times(2);
+        place.sim.set(|switches| switches.faults = vec![refused]);
+        place.write(&format!(
+            "pipelines:
   - {{ name: a, pipeline: A, schedule: {{ at: '{at}' }} }}
   - {{ name: b, pipeline: B, schedule: {{ at: '{at}' }} }}
 "
-    ));
-    let daemon = place.daemon();
+        ));
+        let daemon = place.daemon_before(at)?;
+        Some((place, daemon))
+    });
     let rejected = daemon.wait_for_count("firing.rejected", 2);
     let output = place.run(&["retry", "--state", "rejected", "--since", "1h"]);
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
@@ -164,7 +169,7 @@ fn a_command_whose_daemon_dies_says_so_and_what_goes_on() {
     place.sim.set(|switches| {
         switches.faults = vec![Fault::always(Operation::CreateRun, Effect::Hang { commit: false })]
     });
-    place.write("pipelines:\n  - { name: a, pipeline: A, schedule: { every: 24h } }\n");
+    place.write("pipelines:\n  - { name: a, pipeline: A, schedule: { at: 2200-01-01 } }\n");
     let daemon = place.daemon();
     let mut fire = place.command(&["fire", "a"]);
     let fire = fire.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use azure_sim::Sim;
@@ -13,7 +14,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use serde_json::Value;
 
 /// Longer than anything that a test waits for can rightly take.
-pub(crate) const LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 /// The secret of all tests: every character that a form must escape.
 pub(crate) const SECRET: &str = "s3cr3t+ &=~%canary";
@@ -107,6 +108,24 @@ impl Place {
         self.command(arguments).output().unwrap()
     }
 
+    /// Runs the program to its end, and tells for how long it kept a core busy: that does not depend on how busy the
+    /// machine is with other things.
+    pub(crate) fn run_timed(&self, arguments: &[&str]) -> (Output, Duration) {
+        let run = self.command(arguments);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "\"$0\" \"$@\"; code=$?; times; exit $code"]).arg(run.get_program());
+        shell.args(run.get_args()).env_clear();
+        shell.envs(run.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let output = shell.output().unwrap();
+        // The last line is of what the shell has run: minutes and seconds, for itself and within the system.
+        let times = results(&output).lines().last().unwrap().to_owned();
+        let seconds = |time: &str| -> f64 {
+            let (minutes, seconds) = time.trim_end_matches('s').split_once('m').unwrap();
+            60.0 * minutes.parse::<f64>().unwrap() + seconds.parse::<f64>().unwrap()
+        };
+        (output, Duration::from_secs_f64(times.split(' ').map(seconds).sum()))
+    }
+
     /// Runs the program, which may find something, and reads the exit code and the JSON that it writes.
     pub(crate) fn report(&self, arguments: &[&str]) -> (i32, Value) {
         let output = self.run(&[arguments, &["--format", "json"]].concat());
@@ -155,6 +174,18 @@ impl Place {
         self.json(&["history", "-n", "100000", "--format", "json"]).as_array().unwrap().clone()
     }
 
+    /// Waits until the ledger's history is like this, and returns it.
+    pub(crate) fn wait_for_history(&self, what: &str, fits: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+        ask_until(what, || self.history(), |rows| fits(rows))
+    }
+
+    /// Starts the daemon for what is due first at this time, and waits until its schedule is in force. `None`: the time
+    /// came before.
+    pub(crate) fn daemon_before(&self, at: jiff::Timestamp) -> Option<Daemon> {
+        let daemon = self.daemon();
+        (now() < at).then_some(daemon)
+    }
+
     /// Starts the daemon, and waits until its schedule is in force.
     pub(crate) fn daemon(&self) -> Daemon {
         let daemon = Daemon::spawn(self.command(&["run"]));
@@ -175,6 +206,8 @@ pub(crate) struct Daemon {
     child: Child,
     heard: Arc<(Mutex<Heard>, Condvar)>,
     errors: Arc<Mutex<String>>,
+    /// Ends with its standard error.
+    errors_end: Option<JoinHandle<()>>,
 }
 
 /// How a daemon ended.
@@ -221,12 +254,12 @@ impl Daemon {
             listener.1.notify_all();
         });
         let collected = Arc::clone(&errors);
-        std::thread::spawn(move || {
+        let errors_end = std::thread::spawn(move || {
             for line in BufReader::new(err).lines().map_while(Result::ok) {
                 collected.lock().unwrap().push_str(&(line + "\n"));
             }
         });
-        Self { child, heard, errors }
+        Self { child, heard, errors, errors_end: Some(errors_end) }
     }
 
     /// Waits until enough was said, or panics with what was said.
@@ -256,12 +289,14 @@ impl Daemon {
         })
     }
 
-    /// Waits for so many events with this name.
+    /// Waits for so many events with this name; the limit counts for each of them.
     pub(crate) fn wait_for_count(&self, name: &str, count: usize) -> Vec<Value> {
-        self.wait_until(name, |events| {
-            let found = of(events, name);
-            (found.len() >= count).then_some(found)
-        })
+        let said = |events: &[Value]| events.iter().filter(|event| event["event"] == name).count();
+        let mut found = 0;
+        while found < count {
+            found = self.wait_until(name, |events| Some(said(events)).filter(|now| *now > found));
+        }
+        of(&self.events(), name)
     }
 
     /// What was said so far.
@@ -312,6 +347,7 @@ impl Daemon {
             }
         }
         let status = self.child.wait().unwrap();
+        self.errors_end.take().unwrap().join().unwrap();
         let heard = self.heard.0.lock().unwrap();
         let output = format!("{}\n{}", heard.lines.join("\n"), self.errors.lock().unwrap());
         Ended { status, events: heard.events.clone(), output }
@@ -335,6 +371,19 @@ impl Drop for Daemon {
         // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Asks again until the answer fits, and returns it: nothing tells another program that the ledger has changed.
+pub(crate) fn ask_until<T: std::fmt::Debug>(what: &str, ask: impl Fn() -> T, fits: impl Fn(&T) -> bool) -> T {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let answer = ask();
+        if fits(&answer) {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "waited for {what}: {answer:#?}");
+        std::thread::sleep(Duration::from_millis(100));
     }
 }
 

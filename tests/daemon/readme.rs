@@ -75,13 +75,19 @@ fn the_json_that_it_shows_is_what_the_commands_write() {
     assert_eq!(results(&place.run(&differ)), blocks("text")[3]);
     assert_eq!(place.report(&differ).1, *diff);
     // Of the others the names and types of the fields.
-    place.write("pipelines:\n  - { name: a, pipeline: P, schedule: { every: 1s } }\n");
+    // The row that is shown has no status of its run yet, and that of one that is not followed never gets one.
+    place.write(
+        "pipelines:
+  - { name: a, pipeline: P, schedule: { every: 1s }, follow: false }
+  - { name: b, pipeline: P, schedule: { every: 1s, end: 2026-06-01 } }
+",
+    );
+    place.sim.set(|switches| switches.ends = vec![azure_sim::Ends::after(0)]);
     let daemon = place.daemon();
     let created = daemon.wait_for("run.created", |_| true);
     let row = place.history().into_iter().find(|row| row["run_id"] == created["run_id"]).unwrap();
     let fill =
-        ["backfill", "a", "--from", "2026-01-01", "--until", "2026-01-01T00:00:01Z", "--format", "json"];
-    place.sim.set(|switches| switches.ends = vec![azure_sim::Ends::after(0)]);
+        ["backfill", "b", "--from", "2026-01-01", "--until", "2026-01-01T00:00:01Z", "--format", "json"];
     let filled = place.json(&fill);
     daemon.stop();
     let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();

@@ -71,10 +71,14 @@ fn started(inside: &mut Inside, call: &Call, place: &Place, pipeline: &str) -> R
 }
 
 /// A run that has just been accepted, and what will become of it.
-fn queued(inside: &Inside, place: &Place, pipeline: &str, run_id: String, at: Timestamp) -> Run {
-    let ends =
-        inside.switches.ends.iter().find(|ends| ends.pipeline.as_deref().is_none_or(|it| it == pipeline));
+fn queued(inside: &mut Inside, place: &Place, pipeline: &str, run_id: String, at: Timestamp) -> Run {
+    let ends = inside
+        .switches
+        .ends
+        .iter_mut()
+        .find(|ends| ends.times != Some(0) && ends.pipeline.as_deref().is_none_or(|it| it == pipeline));
     let ahead = ends.map(|ends| {
+        ends.times = ends.times.map(|times| times - 1);
         let stage = |after_ms, status: &str, message: &str| Stage {
             at: at + Duration::from_millis(after_ms),
             status: status.to_owned(),

@@ -213,6 +213,9 @@ pub struct Ends {
     /// Only those of this pipeline.
     #[serde(default)]
     pub pipeline: Option<String>,
+    /// How many of them, in the order in which they are started; `None`: all.
+    #[serde(default)]
+    pub times: Option<u32>,
     /// After so long.
     pub after_ms: u64,
     /// Data Factory's word for it.
@@ -226,13 +229,19 @@ impl Ends {
     /// All runs succeed after so long.
     #[must_use]
     pub fn after(after_ms: u64) -> Self {
-        Self { pipeline: None, after_ms, status: "Succeeded".to_owned(), message: String::new() }
+        Self { pipeline: None, times: None, after_ms, status: "Succeeded".to_owned(), message: String::new() }
     }
 
     /// The same, with this status and message.
     #[must_use]
     pub fn with(self, status: &str, message: &str) -> Self {
         Self { status: status.to_owned(), message: message.to_owned(), ..self }
+    }
+
+    /// The same, only for so many runs that are started next.
+    #[must_use]
+    pub fn times(self, times: u32) -> Self {
+        Self { times: Some(times), ..self }
     }
 
     /// The same, only for this pipeline.

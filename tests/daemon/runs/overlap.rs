@@ -1,28 +1,51 @@
 //! Overlap: what starts, waits and is left out while others are running.
 
-use azure_sim::{Ends, Operation};
-use jiff::Timestamp;
+use azure_sim::{Ends, Operation, Switches};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use crate::process::{Daemon, LIMIT, Place, in_seconds, of};
+use crate::process::{Daemon, LIMIT, Place, of};
+use crate::stage::before;
 
-/// An entry that fires at these seconds from now, and when its first firing is due.
-fn entry(name: &str, seconds: &[i64], more: &str) -> String {
-    let times: Vec<String> = seconds.iter().map(|s| format!("\"{}\"", in_seconds(*s))).collect();
+/// Longer than any test runs.
+const AN_HOUR: u64 = 3_600_000;
+
+/// This many seconds after a time; fewer than none: before it.
+fn after(at: Timestamp, seconds: i64) -> Timestamp {
+    at + SignedDuration::from_secs(seconds)
+}
+
+/// An entry that fires so many seconds after a time.
+fn entry(name: &str, at: Timestamp, seconds: &[i64], more: &str) -> String {
+    let times: Vec<String> = seconds.iter().map(|s| format!("\"{}\"", after(at, *s))).collect();
     let times = times.join(", ");
     format!("  - {{ name: {name}, pipeline: P, schedule: {{ at: [{times}] }}, {more} }}\n")
 }
 
-fn started(seconds: &[i64], more: &str) -> (Place, Daemon) {
-    let place = Place::new();
-    place.write(&format!("pipelines:\n{}", entry("a", seconds, more)));
-    let daemon = place.daemon();
-    (place, daemon)
+/// One entry that fires at a time to come, and one and two seconds later, at a service that is set up so.
+fn thrice(set_up: impl Fn(&mut Switches), more: &str) -> (Place, Daemon) {
+    before(2, |at| {
+        let place = Place::new();
+        place.sim.set(&set_up);
+        place.write(&format!("pipelines:\n{}", entry("a", at, &[0, 1, 2], more)));
+        let daemon = place.daemon_before(at)?;
+        Some((place, daemon))
+    })
+}
+
+/// The id of the first run, once there is one.
+fn first_run(place: &Place) -> String {
+    place.sim.wait_until(LIMIT, "a first run", |seen| Some(seen.runs.first()?.run_id.clone()))
 }
 
 /// When the runs of this entry's firings arrived, in order.
 fn arrivals(place: &Place) -> Vec<Timestamp> {
     place.sim.runs().iter().map(|run| run.arrived_at).collect()
+}
+
+/// How many of these firings wait for runs to end.
+fn queued(rows: &[Value]) -> usize {
+    rows.iter().filter(|row| row["state"] == "waiting" && row["reason"] == "overlap").count()
 }
 
 fn reason(event: &Value) -> &str {
@@ -31,12 +54,16 @@ fn reason(event: &Value) -> &str {
 
 #[test]
 fn skip_leaves_out_what_comes_while_a_run_goes_on() {
-    let (place, daemon) = started(&[2, 4, 8], "overlap: skip");
-    let skipped = daemon.wait_for("firing.skipped", |_| true);
-    assert_eq!((reason(&skipped), &skipped["count"]), ("overlap", &json!(1)));
-    // It ends just before the third is due: a look at that moment sees it.
-    let run = place.sim.runs()[0].run_id.clone();
-    place.sim.set_run_status(&run, "Succeeded");
+    // It ends before the third is due: a look at that moment sees it.
+    let (place, daemon) = before(8, |at| {
+        let place = Place::new();
+        place.write(&format!("pipelines:\n{}", entry("a", at, &[-6, -4, 0], "overlap: skip")));
+        let daemon = place.daemon_before(after(at, -6))?;
+        let skipped = daemon.wait_for("firing.skipped", |_| true);
+        assert_eq!((reason(&skipped), &skipped["count"]), ("overlap", &json!(1)));
+        place.sim.set_run_status(&first_run(&place), "Succeeded");
+        Some((place, daemon))
+    });
     daemon.wait_for_count("run.created", 2);
     daemon.stop();
     let states: Vec<Value> = place.history().iter().map(|row| row["state"].clone()).collect();
@@ -45,11 +72,10 @@ fn skip_leaves_out_what_comes_while_a_run_goes_on() {
 
 #[test]
 fn queue_one_keeps_the_newest_and_starts_it_when_the_run_is_over() {
-    let (place, daemon) = started(&[2, 3, 4], "overlap: queue_one");
+    let (place, daemon) = thrice(|_| {}, "overlap: queue_one");
     let superseded = daemon.wait_for("firing.skipped", |_| true);
     assert_eq!(reason(&superseded), "superseded");
-    let run = place.sim.runs()[0].run_id.clone();
-    place.sim.set_run_status(&run, "Failed");
+    place.sim.set_run_status(&first_run(&place), "Failed");
     let created = daemon.wait_for_count("run.created", 2);
     assert!(created[1]["scheduled_time"].as_str() > superseded["scheduled_time"].as_str());
     daemon.stop();
@@ -58,21 +84,15 @@ fn queue_one_keeps_the_newest_and_starts_it_when_the_run_is_over() {
 
 #[test]
 fn queue_all_starts_all_one_after_the_other_also_across_a_kill() {
-    let place = Place::new();
-    place.sim.set(|switches| switches.ends = vec![Ends::after(1_500)]);
-    place.write(&format!(
-        "pipelines:\n{}",
-        entry("a", &[2, 3, 4], "overlap: queue_all, late_after: 1s, missed: skip, settle: 1s")
-    ));
-    let daemon = place.daemon();
-    daemon.wait_for("firing.planned", |_| true);
-    place.sim.wait_until(LIMIT, "a first run", |seen| (!seen.runs.is_empty()).then_some(()));
-    // The ledger knows what is queued.
-    let deadline = std::time::Instant::now() + LIMIT;
-    while place.history().iter().filter(|row| row["reason"] == "overlap").count() < 2 {
-        assert!(std::time::Instant::now() < deadline, "{:?}", place.history());
-    }
+    // The first goes on until it is told to end, and each other ends by itself.
+    let set_up = |switches: &mut Switches| {
+        switches.ends = vec![Ends::after(AN_HOUR).times(1), Ends::after(1_500)];
+    };
+    let (place, daemon) = thrice(set_up, "overlap: queue_all, late_after: 1s, missed: skip, settle: 1s");
+    place.wait_for_history("what is queued", |rows| queued(rows) == 2);
+    let first = first_run(&place);
     daemon.kill();
+    place.sim.set_run_status(&first, "Succeeded");
     let daemon = place.daemon();
     place.sim.wait_until(LIMIT, "all runs", |seen| (seen.runs.len() == 3).then_some(()));
     daemon.wait_for_count("run.created", 1);
@@ -85,7 +105,7 @@ fn queue_all_starts_all_one_after_the_other_also_across_a_kill() {
 
 #[test]
 fn what_does_not_fit_into_the_queue_is_left_out() {
-    let (place, daemon) = started(&[2, 3, 4], "overlap: queue_all, max_queued: 1");
+    let (place, daemon) = thrice(|_| {}, "overlap: queue_all, max_queued: 1");
     let full = daemon.wait_for("firing.skipped", |_| true);
     assert_eq!(reason(&full), "queue_full");
     daemon.stop();
@@ -96,10 +116,13 @@ fn what_does_not_fit_into_the_queue_is_left_out() {
 
 #[test]
 fn cancel_running_cancels_the_run_and_starts_the_next_when_it_has_ended() {
-    let place = Place::new();
-    place.sim.set(|switches| switches.cancel_takes_ms = Some(500));
-    place.write(&format!("pipelines:\n{}", entry("a", &[2, 5], "overlap: cancel_running")));
-    let daemon = place.daemon();
+    let (place, daemon) = before(2, |at| {
+        let place = Place::new();
+        place.sim.set(|switches| switches.cancel_takes_ms = Some(500));
+        place.write(&format!("pipelines:\n{}", entry("a", at, &[0, 3], "overlap: cancel_running")));
+        let daemon = place.daemon_before(at)?;
+        Some((place, daemon))
+    });
     daemon.wait_for_count("run.created", 2);
     let finished = daemon.wait_for("run.finished", |_| true);
     assert_eq!(finished["run_status"], "Cancelled");
@@ -112,13 +135,10 @@ fn cancel_running_cancels_the_run_and_starts_the_next_when_it_has_ended() {
 
 #[test]
 fn max_active_lets_so_many_run_at_once_and_no_more() {
-    let (place, daemon) = started(&[2, 3, 4], "max_active: 2");
+    let (place, daemon) = thrice(|_| {}, "max_active: 2");
     daemon.wait_for_count("run.created", 2);
-    let run = place.sim.runs()[0].run_id.clone();
-    let deadline = std::time::Instant::now() + LIMIT;
-    while !place.history().iter().any(|row| row["reason"] == "overlap") {
-        assert!(std::time::Instant::now() < deadline, "{:?}", place.history());
-    }
+    let run = first_run(&place);
+    place.wait_for_history("what is queued", |rows| queued(rows) == 1);
     assert_eq!(place.sim.run_count(), 2);
     place.sim.set_run_status(&run, "Succeeded");
     daemon.wait_for_count("run.created", 3);
@@ -127,15 +147,18 @@ fn max_active_lets_so_many_run_at_once_and_no_more() {
 
 #[test]
 fn a_pipeline_as_the_scope_counts_the_runs_of_triggers_and_of_other_entries() {
-    let place = Place::new();
-    let theirs = place.sim.trigger("P");
     let scope = "overlap: skip, overlap_scope: pipeline";
-    let entries = entry("a", &[2, 7], scope) + &entry("b", &[9], scope);
-    place.write(&format!("pipelines:\n{entries}"));
-    let daemon = place.daemon();
-    let skipped = daemon.wait_for("firing.skipped", |_| true);
-    assert_eq!((&skipped["entry"], reason(&skipped)), (&json!("a"), "overlap"));
-    place.sim.set_run_status(&theirs, "Succeeded");
+    let (_place, daemon) = before(7, |at| {
+        let place = Place::new();
+        let theirs = place.sim.trigger("P");
+        let entries = entry("a", at, &[-5, 0], scope) + &entry("b", at, &[2], scope);
+        place.write(&format!("pipelines:\n{entries}"));
+        let daemon = place.daemon_before(after(at, -5))?;
+        let skipped = daemon.wait_for("firing.skipped", |_| true);
+        assert_eq!((&skipped["entry"], reason(&skipped)), (&json!("a"), "overlap"));
+        place.sim.set_run_status(&theirs, "Succeeded");
+        Some((place, daemon))
+    });
     daemon.wait_for("run.created", |event| event["entry"] == "a");
     // The run of one entry stands in the way of the other.
     daemon.wait_for("firing.skipped", |event| event["entry"] == "b");
@@ -144,7 +167,7 @@ fn a_pipeline_as_the_scope_counts_the_runs_of_triggers_and_of_other_entries() {
 
 #[test]
 fn allow_starts_everything() {
-    let (place, daemon) = started(&[2, 3, 4], "overlap: allow");
+    let (place, daemon) = thrice(|_| {}, "overlap: allow");
     daemon.wait_for_count("run.created", 3);
     let ended = daemon.stop();
     assert!(of(&ended.events, "firing.skipped").is_empty());

@@ -3,18 +3,21 @@
 use azure_sim::{Ends, Run};
 use serde_json::json;
 
-use crate::process::{Daemon, LIMIT, Place, errors, in_seconds, of};
+use crate::process::{Daemon, LIMIT, Place, errors, of};
+use crate::stage::before;
 
-/// An entry that fires once a day, next in a few seconds, at a service where the first run fails.
-fn failing(more: &str) -> (Place, Daemon) {
-    let place = Place::new();
-    place.sim.set(|switches| switches.ends = vec![Ends::after(300).with("Failed", "the disk is full")]);
-    let at = in_seconds(2);
-    place.write(&format!(
-        "pipelines:\n  - {{ name: a, pipeline: P, schedule: {{ every: 1d, anchor: \"{at}\" }}, parameters: {{ n: 1 }}, {more} }}\n"
-    ));
-    let daemon = place.daemon();
-    (place, daemon)
+/// An entry that fires once a day, next in a few seconds, at a service where so many runs fail and the others succeed.
+fn failing(times: u32, more: &str) -> (Place, Daemon) {
+    before(2, |at| {
+        let place = Place::new();
+        let failed = Ends::after(300).with("Failed", "the disk is full").times(times);
+        place.sim.set(|switches| switches.ends = vec![failed, Ends::after(300)]);
+        place.write(&format!(
+            "pipelines:\n  - {{ name: a, pipeline: P, schedule: {{ every: 1d, anchor: \"{at}\" }}, parameters: {{ n: 1 }}, {more} }}\n"
+        ));
+        let daemon = place.daemon_before(at)?;
+        Some((place, daemon))
+    })
 }
 
 /// The run that recovers the first one.
@@ -26,9 +29,8 @@ fn recovered(place: &Place) -> (Run, Run) {
 }
 
 fn assert_recovers(from: &str, how: Option<(&str, &str)>) {
-    let (place, daemon) = failing(&format!("recovery: {{ max: 1, delay: 1s, from: {from} }}"));
+    let (place, daemon) = failing(1, &format!("recovery: {{ max: 1, delay: 1s, from: {from} }}"));
     daemon.wait_for("run.finished", |event| event["retry_in_ms"] == 1_000);
-    place.sim.set(|switches| switches.ends = vec![Ends::after(300)]);
     let (first, second) = recovered(&place);
     let query: Vec<(&str, &str)> = second.query.split('&').filter_map(|pair| pair.split_once('=')).collect();
     assert!(query.contains(&("referencePipelineRunId", &first.run_id)), "{query:?}");
@@ -66,7 +68,7 @@ fn a_run_that_failed_is_recovered_from_an_activity() {
 
 #[test]
 fn a_run_is_recovered_so_often_and_no_more_also_across_a_kill() {
-    let (place, daemon) = failing("settle: 1s, recovery: { max: 2, delay: 1s }");
+    let (place, daemon) = failing(3, "settle: 1s, recovery: { max: 2, delay: 1s }");
     daemon.wait_for("run.finished", |_| true);
     daemon.kill();
     let daemon = place.daemon();

@@ -56,7 +56,7 @@ fn switches() -> Vec<(&'static str, Value, fn())> {
         ("query_visible_after_ms", json!(1), factory::a_run_is_found_by_the_query_only_after_a_while),
         (
             "ends",
-            json!([{ "pipeline": "A", "after_ms": 1, "status": "Failed", "message": "disk full" }]),
+            json!([{ "pipeline": "A", "times": 1, "after_ms": 1, "status": "Failed", "message": "disk full" }]),
             factory::runs_go_on_as_they_are_told_to_and_the_query_knows_when,
         ),
         ("cancel_takes_ms", json!(1), factory::a_cancelled_run_ends_after_a_while_if_it_is_told_to),

@@ -227,6 +227,18 @@ pub(crate) fn runs_go_on_as_they_are_told_to_and_the_query_knows_when() {
 }
 
 #[test]
+fn an_end_for_so_many_runs_leaves_the_next_ones_to_the_rule_after_it() {
+    let place = Place::new();
+    let failed = Ends::after(0).with("Failed", "disk full").of("A").times(2);
+    place.sim.set(|switches| switches.ends = vec![failed, Ends::after(0)]);
+    let status = |pipeline: &str| {
+        let answer = place.post(&format!("/pipelines/{pipeline}/createRun"), "{}").json();
+        place.get(&format!("/pipelineruns/{}", answer["runId"].as_str().unwrap())).json()["status"].clone()
+    };
+    assert_eq!(["A", "B", "A", "A"].map(status), ["Failed", "Succeeded", "Failed", "Succeeded"]);
+}
+
+#[test]
 pub(crate) fn a_cancelled_run_ends_after_a_while_if_it_is_told_to() {
     let place = Place::new();
     let run = place.run("{}");
