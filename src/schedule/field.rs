@@ -54,7 +54,7 @@ impl Named {
 }
 
 /// Which days of a weekday in a month.
-enum Nth {
+enum Which {
     Every,
     /// From 0.
     Nth(usize),
@@ -107,29 +107,29 @@ impl Field {
             set = (set | set >> 7) & 0x7f;
         }
         match nth {
-            Nth::Every => named.every |= set,
-            Nth::Nth(n) => named.nth[n] |= set,
-            Nth::Last => named.last |= set,
+            Which::Every => named.every |= set,
+            Which::Nth(n) => named.nth[n] |= set,
+            Which::Last => named.last |= set,
         }
         Ok(())
     }
 
     /// Splits `#2`, `#L` or `L` from weekdays.
-    fn nth<'a>(&self, part: &'a str) -> Result<(&'a str, Nth), String> {
+    fn nth<'a>(&self, part: &'a str) -> Result<(&'a str, Which), String> {
         if !self.is_weekday() {
-            return Ok((part, Nth::Every));
+            return Ok((part, Which::Every));
         }
         if let Some((range, nth)) = part.split_once('#') {
             return match nth.trim_start_matches('0') {
-                "L" => Ok((range, Nth::Last)),
+                "L" => Ok((range, Which::Last)),
                 nth @ ("1" | "2" | "3" | "4" | "5") => {
-                    Ok((range, Nth::Nth(usize::from(nth.as_bytes()[0] - b'1'))))
+                    Ok((range, Which::Nth(usize::from(nth.as_bytes()[0] - b'1'))))
                 }
                 _ => Err(": after # comes 1 to 5, or L for the last of the month".to_owned()),
             };
         }
         match part.strip_suffix('L') {
-            Some(day) if self.value(day).is_some() => Ok((day, Nth::Last)),
+            Some(day) if self.value(day).is_some() => Ok((day, Which::Last)),
             Some("") => Err(
                 ": L alone is no weekday. The last Friday of the month is FRIL; the last day of the month \
                              is L in the field of the day; Quartz means Saturday by it, which is SAT here"
@@ -138,7 +138,7 @@ impl Field {
             Some(days) if days.contains('-') => {
                 Err(format!(": for the last of each of these weekdays in the month, write {days}#L"))
             }
-            _ => Ok((part, Nth::Every)),
+            _ => Ok((part, Which::Every)),
         }
     }
 
@@ -177,7 +177,11 @@ impl Field {
 
     /// The end of a range: SUN ends the week, unless the range began with it.
     fn end(&self, first: u8, text: &str, last: u8) -> u8 {
-        if self.is_weekday() && text == WEEKDAYS[0] { if first % 7 == 0 { first } else { 7 } } else { last }
+        match self.is_weekday() && text == WEEKDAYS[0] {
+            true if first.is_multiple_of(7) => first,
+            true => 7,
+            false => last,
+        }
     }
 
     /// A number or a name of the field.
@@ -203,7 +207,7 @@ impl Field {
     fn start_with_step(&self, text: &str, value: u8, step: u16) -> String {
         // The week ends with Saturday for those who write so.
         let most = if self.is_weekday() { 6.max(value) } else { self.most };
-        let by_name = self.names.iter().any(|name| *name == text);
+        let by_name = self.names.contains(&text);
         let last = if by_name { self.called(most) } else { most.to_string() };
         if value == most {
             return format!(": nothing comes after it, so it needs no step; write {text}");

@@ -13,7 +13,7 @@ pub(super) fn misshapen(text: &str, upper: &str) -> Option<String> {
     if upper == "@REBOOT" {
         return Some("'@reboot' is no time; a schedule names times".to_owned());
     }
-    if upper.starts_with("@EVERY") || upper.starts_with("RATE(") {
+    if ["@EVERY", "EVERY ", "RATE("].iter().any(|start| upper.starts_with(start)) {
         return Some(format!("'{text}' is written as a mapping here: {{ every: 15m }}"));
     }
     if upper.starts_with("CRON(") {
@@ -26,6 +26,9 @@ pub(super) fn misshapen(text: &str, upper: &str) -> Option<String> {
     }
     let fields: Vec<&str> = text.split_whitespace().collect();
     let count = fields.len();
+    if count == 1 && MACROS.iter().any(|(name, _)| name.trim_start_matches('@') == upper) {
+        return Some(format!("'{text}' is not known; did you mean '@{}'?", text.to_lowercase()));
+    }
     let hint = match fields.as_slice() {
         _ if (5..=6).contains(&count) => return None,
         [six @ .., year] if count == 7 && is_year(year) => {
@@ -33,8 +36,9 @@ pub(super) fn misshapen(text: &str, upper: &str) -> Option<String> {
         }
         _ => String::new(),
     };
+    let noun = if count == 1 { "field" } else { "fields" };
     Some(format!(
-        "'{text}' has {count} fields; a cron expression has 5 (minute hour day month weekday), or 6 with seconds \
+        "'{text}' has {count} {noun}; a cron expression has 5 (minute hour day month weekday), or 6 with seconds \
          first{hint}"
     ))
 }

@@ -4,6 +4,7 @@ pub(crate) mod chance;
 pub(crate) mod draw;
 mod except;
 mod former;
+mod mistakes;
 mod oracle;
 mod recurrence;
 
@@ -150,131 +151,6 @@ fn what_cron_knows_is_known_here() {
     assert_eq!(next("*/20 * * * * *", "2026-11-23T00:00:25Z"), "2026-11-23T00:00:40Z");
     assert_eq!(next("@daily", "2026-11-23T00:00:00Z"), "2026-11-24T00:00:00Z");
     assert_eq!(next("0 0 * * 7", "2026-11-23T00:00:00Z"), "2026-11-29T00:00:00Z");
-}
-
-fn refused(text: &str) -> String {
-    Cron::parse(text, CronRules::CURRENT).unwrap_err().to_string()
-}
-
-#[test]
-fn what_is_no_cron_expression_is_refused_with_a_reason() {
-    assert!(refused("0 0 31 2 *").contains("never matches"));
-    assert!(refused("0 0 30 2 *").contains("never matches"));
-    assert!(refused("0 9 31 2 */7").contains("never matches"));
-    assert!(refused("61 * * * *").contains("not a cron expression"));
-    assert!(refused("* * *").contains("has 3 fields"));
-    assert!(refused("0 0 0 1 1 * 2027").contains("has 7 fields"));
-    assert!(refused("CRON_TZ=UTC 0 0 * * *").contains("timezone"));
-    assert!(refused("@reboot").contains("no time"));
-    assert!(refused("").contains("has 0 fields"));
-}
-
-#[test]
-fn a_common_mistake_is_told_what_to_write_instead() {
-    for (text, said) in [
-        ("5/15 * * * *", "the minute is '5/15': a step goes with a range; write 5-59/15"),
-        ("0/5 14,18 * * ?", "write 0-59/5"),
-        ("0 0/5 14,18 * * ?", "the minute is '0/5': a step goes with a range; write 0-59/5"),
-        ("0 2/6 * * *", "the hour is '2/6': a step goes with a range; write 2-23/6"),
-        ("0 9 1/5 * *", "write 1-31/5"),
-        ("0 9 * FEB/3 *", "write FEB-DEC/3"),
-        ("0 9 * * MON/2", "write MON-SAT/2"),
-        ("0 9 * * 1/2", "write 1-6/2"),
-        ("59/5 * * * *", "write 59"),
-        ("/5 * * * *", "write */5"),
-        ("*/0 * * * *", "a step of 0 leads nowhere; it is 1 or more"),
-        ("*/x * * * *", "'X' is no step"),
-        ("0 22-2 * * *", "the hour is '22-2': it runs backwards; write 22-23,0-2"),
-        ("0 23-0 * * *", "write 23,0"),
-        ("0 22-2/2 * * *", "write 22,0,2"),
-        ("0 9 * * FRI-MON", "the weekday is 'FRI-MON': it runs backwards; write FRI-SUN,MON"),
-        ("0 9 * * 5-1", "write 5-7,1"),
-        ("0 9 * * 6-0", "write 6-7"),
-        ("0 9 * * FRI-MON#1", "write FRI-SUN#1,MON#1"),
-        ("0 9 * NOV-FEB *", "write NOV-DEC,JAN-FEB"),
-        ("0 9 25-5 * *", "write 25-31,1-5"),
-        ("0 24 * * *", "the hour is '24', which is not of 0-23; midnight is 0"),
-        ("60 * * * *", "the minute is '60', which is not of 0-59; the full hour is 0"),
-        ("60 * * * * *", "the second is '60', which is not of 0-59; the full minute is 0"),
-        ("0 9 0 * *", "the day of the month is '0', which is not of 1-31"),
-        ("0 9 * 13 *", "the month is '13', which is not of 1-12 or JAN-DEC"),
-        ("0 9 * * 8", "the weekday is '8', which is not of 0-7 or SUN-SAT; Sunday is 0 and 7"),
-        ("0 9 * * MONDAY", "write MON"),
-        ("0 9 * * Tues-Thurs", "write TUE-THU"),
-        ("0 9 * SEPT *", "write SEP"),
-        ("0 0 * * L", "L alone is no weekday"),
-        ("0 0 * * 5,L", "the weekday is 'L' in '5,L': L alone is no weekday"),
-        ("0 0 L-2 * *", "monthDays: [-3]"),
-        ("0 0 * * MON-FRIL", "write MON-FRI#L"),
-        ("0 0 * * MON#6", "after # comes 1 to 5"),
-        ("0 0 MON#1 * *", "# stands in the field of the weekday"),
-        ("0 0 * * 15W", "W stands in the field of the day"),
-        ("0 0 1-5W * *", "W goes with one day"),
-        ("0 ? * * *", "the hour is '?', which is not of 0-23; ? stands for the days only; write *"),
-        ("H 2 * * *", "`jitter`"),
-        ("0~30 2 * * *", "`jitter`"),
-        ("0 9 * * MON, WED", "a list without blanks"),
-        ("0 9 , * *", "which names nothing"),
-        ("0 9 1–5 * *", "no plain letter, digit or sign"),
-        ("0 10 * * ? *", "as AWS has it; six fields begin with seconds here"),
-        ("0 10 ? * MON-FRI 2027", "write '0 10 ? * MON-FRI', with `start` and `end` beside it"),
-        ("0 0 12 1 1 ? 2027", "has 7 fields"),
-        ("0 0 12 1 1 ? *", "There is no field for the year: write '0 0 12 1 1 ?'"),
-        ("cron(0 10 * * ? *)", "write what stands in them"),
-        ("rate(5 minutes)", "{ every: 15m }"),
-        ("@every 5m", "{ every: 15m }"),
-        ("@dayly", "'@dayly' is not known; did you mean '@daily'?"),
-        ("@MIDNITE", "did you mean '@midnight'?"),
-        ("@fortnightly", "there are @yearly"),
-        ("@daily 5", "that stands alone"),
-    ] {
-        assert!(refused(text).contains(said), "{text}: {}", refused(text));
-    }
-}
-
-/// Every range that runs backwards, in every field and form: what is to be written instead is the range as it was
-/// meant, from its first value on to its last over the end.
-#[test]
-fn what_is_written_for_a_range_that_runs_backwards_is_the_range_that_was_meant() {
-    const WEEKDAYS: [&str; 7] = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
-    const MONTHS: [&str; 12] =
-        ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"];
-    let number = |value: usize| value.to_string();
-    let month = |value: usize| MONTHS[value - 1].to_owned();
-    let weekday = |value: usize| WEEKDAYS[value].to_owned();
-    let fields: [(usize, usize, usize, &dyn Fn(usize) -> String); 6] = [
-        (0, 0, 59, &number),
-        (1, 0, 23, &number),
-        (2, 1, 31, &number),
-        (3, 1, 12, &month),
-        (4, 0, 6, &number),
-        (4, 0, 6, &weekday),
-    ];
-    for (place, least, most, word) in fields {
-        let expression = |field: &str| {
-            let mut fields = ["0", "0", "*", "*", "*"];
-            fields[place] = field;
-            fields.join(" ")
-        };
-        for (first, last, step) in (least..=most)
-            .flat_map(|first| (least..first).map(move |last| (first, last)))
-            .flat_map(|(first, last)| [1, 2, 5].map(|step| (first, last, step)))
-        {
-            let steps = if step == 1 { String::new() } else { format!("/{step}") };
-            let range = format!("{}-{}{steps}", word(first), word(last));
-            // SUN at the end is the end of the week.
-            let Err(error) = Cron::parse(&expression(&range), CronRules::CURRENT) else {
-                assert!(range.contains("-SUN"), "{range}");
-                continue;
-            };
-            let error = error.to_string();
-            let (_, instead) = error.split_once("write ").unwrap_or_else(|| panic!("{range}: {error}"));
-            let meant: Vec<String> = (first..=most).chain(least..=last).step_by(step).map(word).collect();
-            let [instead, meant] = [instead, &meant.join(",")]
-                .map(|field| Cron::parse(&expression(field), CronRules::CURRENT).unwrap());
-            assert!(instead.names_the_same(&meant), "{range}: {error}");
-        }
-    }
 }
 
 #[test]

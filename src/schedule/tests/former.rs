@@ -85,7 +85,9 @@ fn by_the_rules_of_before_an_expression_names_the_days_and_times_that_croner_nam
         read += 1;
         let names = |hour, minute| {
             let time = date(2000, 1, 1).at(hour, minute, 0, 0).time();
-            let of = |set: &croner::CronComponent, value: i8| set.values().contains(&(value as u16));
+            let of = |set: &croner::CronComponent, value: i8| {
+                set.values().contains(&u16::from(value.unsigned_abs()))
+            };
             assert_eq!(
                 ours.times().at_or_after(time) == Some(time),
                 of(&theirs.pattern.hours, hour) && of(&theirs.pattern.minutes, minute),
