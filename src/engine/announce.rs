@@ -366,13 +366,14 @@ pub(super) fn read_otherwise(entry: &Entry, next: Option<Nominal>, next_before: 
         ..Fields::default()
     };
     let shown = |next: Option<Nominal>| next.map_or_else(|| "never".to_owned(), |next| next.to_string());
+    let then = match next == next_before {
+        true => format!("next {} by both readings, and otherwise some time later", shown(next)),
+        false => format!("next {}, by the reading of before {}", shown(next), shown(next_before)),
+    };
     let message = format!(
-        "{}: its cron expression is read as Vixie's cron reads it from now on, and names other times than before; next \
-         {}, by the reading of before {} (adf-cron explain {} says what it names)",
-        entry.name,
-        shown(next),
-        shown(next_before),
-        entry.name
+        "{}: its cron expression is read as Vixie's cron reads it from now on, and names other times than before; {then} \
+         (adf-cron explain {} says what it names)",
+        entry.name, entry.name
     );
     Event::new(Level::Warn, Name::ScheduleRulesChanged, message, fields)
 }

@@ -8,8 +8,8 @@ use crate::config::Entry;
 use crate::ids::Nominal;
 use crate::schedule::CronRules;
 
-/// Nominal times that two readings of an entry are compared by, to find the first by which they differ: those of five
-/// minutes in a month.
+/// So many nominal times of an entry are compared to find the first by which two readings differ: `*/5` has as many in a
+/// month.
 const COMPARED: usize = 10_000;
 
 impl Engine {

@@ -98,22 +98,7 @@ impl Engine {
         let known = snapshot.marks.iter().map(|(name, known)| (name, known.clone())).collect();
         let changes = Changes::between(&known, &HashMap::new(), &schedule.entries, swap);
         let counts = (changes.begun.len() - changes.moved, changes.moved);
-        if let Some(last) = &snapshot.schedule {
-            // What is left of a calendar is closed under the version that had it.
-            engine.plan.version = Arc::clone(&last.version);
-            if let Some(rules) = last.rules {
-                engine.say_what_is_read_otherwise(before, rules, schedule, swap);
-            }
-        }
-        for entry in before.iter().filter(|entry| entry.enabled) {
-            if let Some((mark, fingerprint)) = snapshot.marks.get(&entry.name)
-                && entry.calendar.fingerprint() == *fingerprint
-                && let Some(why) = changes.ends(&entry.name)
-            {
-                engine.keep_calendar(entry, now);
-                engine.close_calendar(entry, *mark, swap, why, now);
-            }
-        }
+        engine.end_what_was_before(before, &snapshot, (schedule, &changes), swap, now);
         engine.put_in_force(schedule, changes, now, counts);
         let planned_until = snapshot.marks.values().map(|(mark, _)| mark.timestamp()).max();
         engine.clocks.doubt_if_far_from(planned_until);
@@ -162,6 +147,33 @@ impl Engine {
         engine.flush();
         let actions = std::mem::take(&mut engine.actions);
         (engine, actions)
+    }
+
+    /// Ends the calendars of entries that are gone or have others, and says what is only read otherwise.
+    fn end_what_was_before(
+        &mut self,
+        before: &[Arc<Entry>],
+        snapshot: &Snapshot,
+        (schedule, changes): (&Schedule, &Changes),
+        swap: Nominal,
+        now: Now,
+    ) {
+        if let Some(last) = &snapshot.schedule {
+            // What is left of a calendar is closed under the version that had it.
+            self.plan.version = Arc::clone(&last.version);
+            if let Some(rules) = last.rules {
+                self.say_what_is_read_otherwise(before, rules, schedule, swap);
+            }
+        }
+        for entry in before.iter().filter(|entry| entry.enabled) {
+            if let Some((mark, fingerprint)) = snapshot.marks.get(&entry.name)
+                && entry.calendar.fingerprint() == *fingerprint
+                && let Some(why) = changes.ends(&entry.name)
+            {
+                self.keep_calendar(entry, now);
+                self.close_calendar(entry, *mark, swap, why, now);
+            }
+        }
     }
 
     fn count_what_may_run<'a>(&mut self, open: impl Iterator<Item = &'a Known>, now: Now) {

@@ -96,6 +96,19 @@ fn the_first_start_names_what_is_read_otherwise_with_the_next_time_by_both_readi
 }
 
 #[test]
+fn what_differs_only_after_very_many_times_is_named_all_the_same() {
+    // By the reading of before it leaves out the 25th; up to then both name each second.
+    let seconds =
+        "  - { name: odd, pipeline: P, schedule: { every: 1s, except: { cron: '* * */2 * MON' } } }";
+    let (snapshot, before) = left_by(CronRules::Croner, seconds);
+    let (_, _, events) = start(seconds, &before, snapshot);
+    let event = events.iter().find(|event| event.name == Name::ScheduleRulesChanged).unwrap();
+    assert_eq!(event.fields.next_time.as_deref(), Some("2026-11-24T12:00:31Z"));
+    assert_eq!(event.fields.next_time_before, event.fields.next_time);
+    assert!(event.message.contains("by both readings, and otherwise some time later"), "{event:?}");
+}
+
+#[test]
 fn what_is_read_otherwise_begins_anew_and_what_its_old_calendar_named_up_to_now_is_left_out() {
     let pipelines = [ODD, HOURLY].join("\n");
     let (snapshot, before) = left_by(CronRules::Croner, &pipelines);
