@@ -8,14 +8,13 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite};
 
 use super::SqliteLedger;
-use crate::event::Event;
 use crate::ids::{
     EntryName, Factory, FactoryName, FiringId, Kind, Nominal, PipelineName, ResourceGroup, RunId,
     SubscriptionId,
 };
 use crate::ledger::{
-    About, Answer, Asks, Body, HistoryFilter, HistoryRow, Intent, Known, LedgerError, Pause, Reason, Request,
-    Settlement, Snapshot, State,
+    About, Answer, Asks, Body, Facts, HistoryFilter, HistoryRow, Intent, Known, LedgerError, Pause, Reason,
+    Request, Settlement, Snapshot, State,
 };
 use crate::schedule::Fingerprint;
 
@@ -200,11 +199,7 @@ impl SqliteLedger {
         Ok(snapshot)
     }
 
-    pub(super) async fn events_from(
-        &mut self,
-        first: u64,
-        most: u32,
-    ) -> Result<Vec<(u64, Vec<Event>)>, LedgerError> {
+    pub(super) async fn events_from(&mut self, first: u64, most: u32) -> Result<Vec<Facts>, LedgerError> {
         let rows =
             sqlx::query("SELECT batch, events FROM announcement WHERE batch >= ? ORDER BY batch LIMIT ?")
                 .bind(i64::try_from(first).unwrap_or(i64::MAX))
