@@ -442,7 +442,7 @@ mod tests {
 
     use super::*;
     use crate::clock::ManualClock;
-    use crate::ledger::{Request, Snapshot};
+    use crate::ledger::{Facts, Request, Snapshot};
     use crate::telemetry::tests::{Reader, numbers};
 
     /// The batches of a commit, and how many records each had.
@@ -489,11 +489,7 @@ mod tests {
             Ok(HashMap::new())
         }
 
-        async fn unannounced(
-            &mut self,
-            first: u64,
-            most: u32,
-        ) -> Result<Vec<(u64, Vec<Event>)>, LedgerError> {
+        async fn unannounced(&mut self, first: u64, most: u32) -> Result<Vec<Facts>, LedgerError> {
             let facts = self.facts.lock().unwrap();
             Ok(facts
                 .range(first..)

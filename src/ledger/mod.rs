@@ -114,6 +114,9 @@ pub struct Snapshot {
     pub next_batch: u64,
 }
 
+/// The events of a batch that are kept until they are announced, and the number of the batch.
+pub type Facts = (u64, Vec<Event>);
+
 /// One row of the history.
 #[derive(Debug, Clone, Serialize)]
 pub struct HistoryRow {
@@ -215,7 +218,7 @@ pub trait Ledger: Send {
         &mut self,
         first: u64,
         most: u32,
-    ) -> impl Future<Output = Result<Vec<(u64, Vec<Event>)>, LedgerError>> + Send;
+    ) -> impl Future<Output = Result<Vec<Facts>, LedgerError>> + Send;
 
     /// The requests that wait to be carried out, oldest first.
     ///

@@ -4,6 +4,7 @@
 use std::ops::RangeInclusive;
 
 use crate::event::Event;
+use crate::ledger::Facts;
 
 /// The facts that are to be announced, by the numbers of their batches.
 #[derive(Debug)]
@@ -44,7 +45,7 @@ impl Backlog {
 
     /// These are the next facts that wait, read from the ledger. They are offered in order; what the output does not
     /// take waits on.
-    pub fn read(&mut self, facts: &[(u64, Vec<Event>)], mut offer: impl FnMut(u64, &[Event]) -> bool) {
+    pub fn read(&mut self, facts: &[Facts], mut offer: impl FnMut(u64, &[Event]) -> bool) {
         for (batch, events) in facts {
             self.waits = Some(*batch);
             if !offer(*batch, events) {
@@ -61,9 +62,9 @@ impl Backlog {
     /// is to forget.
     pub fn too_old<'a>(
         &self,
-        facts: &'a [(u64, Vec<Event>)],
+        facts: &'a [Facts],
         is_old: impl Fn(&Event) -> bool,
-    ) -> Option<(&'a [(u64, Vec<Event>)], RangeInclusive<u64>)> {
+    ) -> Option<(&'a [Facts], RangeInclusive<u64>)> {
         let young = facts.iter().position(|(_, events)| !events.iter().all(&is_old));
         let old = facts.get(..young.unwrap_or(facts.len()))?;
         Some((old, self.waits?..=old.last()?.0))

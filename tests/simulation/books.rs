@@ -5,11 +5,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use adf_cron::event::Event;
 use adf_cron::ids::{FiringId, Nominal, RunId};
 use adf_cron::ledger::{
-    Asks, Batch, FollowedRun, HistoryFilter, Intent, Known, Ledger, Request, Skips, Snapshot, SqliteLedger,
-    Written,
+    Asks, Batch, Facts, FollowedRun, HistoryFilter, Intent, Known, Ledger, Request, Skips, Snapshot,
+    SqliteLedger, Written,
 };
 use futures_util::FutureExt as _;
 use jiff::Timestamp;
@@ -91,7 +90,7 @@ impl Books {
         there
     }
 
-    pub(crate) fn unannounced(&mut self, first: u64, most: u32) -> Vec<(u64, Vec<Event>)> {
+    pub(crate) fn unannounced(&mut self, first: u64, most: u32) -> Vec<Facts> {
         let facts = now(self.memory.unannounced(first, most)).unwrap();
         if let Some(disk) = &mut self.disk {
             let there = disk.with(async |ledger| ledger.unannounced(first, most).await.unwrap());

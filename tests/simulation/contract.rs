@@ -17,9 +17,9 @@ use adf_cron::ids::{
     SubscriptionId,
 };
 use adf_cron::ledger::{
-    Answer, Asks, Attempt, Batch, Body, Intent, LastSchedule, Ledger, LedgerError, Loaded, Mark, Progress,
-    Reason, Record, Recovers, Request, RunProgress, Settlement, Skips, Snapshot, SqliteLedger, State,
-    Written,
+    Answer, Asks, Attempt, Batch, Body, Facts, Intent, LastSchedule, Ledger, LedgerError, Loaded, Mark,
+    Progress, Reason, Record, Recovers, Request, RunProgress, Settlement, Skips, Snapshot, SqliteLedger,
+    State, Written,
 };
 use adf_cron::schedule::{
     Calendar, CalendarSpec, CronRules, DstGap, DstOverlap, Every, Fingerprint, Form, Rule, Zone,
@@ -86,7 +86,7 @@ impl Ledger for OnDisk {
         self.ledger.owners(runs, but).await
     }
 
-    async fn unannounced(&mut self, first: u64, most: u32) -> Result<Vec<(u64, Vec<Event>)>, LedgerError> {
+    async fn unannounced(&mut self, first: u64, most: u32) -> Result<Vec<Facts>, LedgerError> {
         self.ledger.unannounced(first, most).await
     }
 

@@ -433,14 +433,14 @@ impl World {
 
     /// What is announced is not kept for the next start.
     fn forget(&mut self) {
-        let announced = self.to_forget();
+        let announced = self.forgets();
         if announced.is_some() {
             self.books.write(&[], announced);
         }
     }
 
     /// The facts that the next write has the ledger forget.
-    fn to_forget(&mut self) -> Option<RangeInclusive<u64>> {
+    fn forgets(&mut self) -> Option<RangeInclusive<u64>> {
         let batches = self.scribe.backlog.to_forget(self.output.announced);
         self.scribe.backlog.forgot(batches.clone());
         batches
@@ -461,7 +461,7 @@ impl World {
 
     /// Makes batches durable, says so, and announces their events.
     fn commits(&mut self, group: &[Batch]) {
-        let announced = self.to_forget();
+        let announced = self.forgets();
         let written = self.books.write(group, announced);
         self.checker.durable(group, &written);
         for batch in group {

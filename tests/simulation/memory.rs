@@ -11,9 +11,9 @@ use std::sync::Arc;
 use adf_cron::event::Event;
 use adf_cron::ids::{EntryName, FiringId, Kind, Nominal, RunId};
 use adf_cron::ledger::{
-    About, Answer, Asks, Backfill, Batch, FollowedRun, Intent, Known, LastSchedule, Ledger, LedgerError,
-    Loaded, Pause, Progress, Reason, Record, Request, RunProgress, Settlement, Skips, Snapshot, State,
-    Written,
+    About, Answer, Asks, Backfill, Batch, Facts, FollowedRun, Intent, Known, LastSchedule, Ledger,
+    LedgerError, Loaded, Pause, Progress, Reason, Record, Request, RunProgress, Settlement, Skips, Snapshot,
+    State, Written,
 };
 use adf_cron::schedule::Fingerprint;
 use jiff::Timestamp;
@@ -556,7 +556,7 @@ impl Ledger for MemoryLedger {
         Ok(runs.iter().filter_map(|run| Some((*run, self.owner(*run, but)?))).collect())
     }
 
-    async fn unannounced(&mut self, first: u64, most: u32) -> Result<Vec<(u64, Vec<Event>)>, LedgerError> {
+    async fn unannounced(&mut self, first: u64, most: u32) -> Result<Vec<Facts>, LedgerError> {
         let waiting = self.announcements.range(first..).take(most as usize);
         Ok(waiting.map(|(batch, events)| (*batch, events.clone())).collect())
     }

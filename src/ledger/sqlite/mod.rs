@@ -23,8 +23,7 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
-use super::{Batch, Ledger, LedgerError, Request, Snapshot, Written};
-use crate::event::Event;
+use super::{Batch, Facts, Ledger, LedgerError, Request, Snapshot, Written};
 use crate::ids::{FiringId, RunId};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("src/ledger/migrations");
@@ -162,7 +161,7 @@ impl Ledger for SqliteLedger {
         self.owners_of(runs, but).await
     }
 
-    async fn unannounced(&mut self, first: u64, most: u32) -> Result<Vec<(u64, Vec<Event>)>, LedgerError> {
+    async fn unannounced(&mut self, first: u64, most: u32) -> Result<Vec<Facts>, LedgerError> {
         self.events_from(first, most).await
     }
 

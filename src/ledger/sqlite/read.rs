@@ -9,14 +9,13 @@ use sqlx::{QueryBuilder, Row, Sqlite};
 
 use super::SqliteLedger;
 use super::audit::rules;
-use crate::event::Event;
 use crate::ids::{
     EntryName, Factory, FactoryName, FiringId, Kind, Nominal, PipelineName, ResourceGroup, RunId,
     SubscriptionId,
 };
 use crate::ledger::{
-    About, Answer, Asks, Body, HistoryFilter, HistoryRow, Intent, Known, LastSchedule, LedgerError, Pause,
-    Reason, Request, Settlement, Snapshot, State,
+    About, Answer, Asks, Body, Facts, HistoryFilter, HistoryRow, Intent, Known, LastSchedule, LedgerError,
+    Pause, Reason, Request, Settlement, Snapshot, State,
 };
 use crate::schedule::Fingerprint;
 
@@ -205,11 +204,7 @@ impl SqliteLedger {
         Ok(snapshot)
     }
 
-    pub(super) async fn events_from(
-        &mut self,
-        first: u64,
-        most: u32,
-    ) -> Result<Vec<(u64, Vec<Event>)>, LedgerError> {
+    pub(super) async fn events_from(&mut self, first: u64, most: u32) -> Result<Vec<Facts>, LedgerError> {
         let rows =
             sqlx::query("SELECT batch, events FROM announcement WHERE batch >= ? ORDER BY batch LIMIT ?")
                 .bind(i64::try_from(first).unwrap_or(i64::MAX))
