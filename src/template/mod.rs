@@ -7,6 +7,7 @@
 mod filters;
 mod text;
 mod tried;
+mod weight;
 
 use std::collections::BTreeMap;
 

@@ -2,14 +2,26 @@
 
 use std::collections::BTreeMap;
 
+use minijinja::machinery::{Token, tokenize};
 use minijinja::value::ValueKind;
 use minijinja::{Error, ErrorKind, Expression, Template, Value};
 use serde_json::{Map, Number, Value as Json};
 
 use super::filters::ENVIRONMENT;
+use super::weight::Scale;
 
 /// The longest text that one template may become, in bytes.
 const MOST: usize = 64 * 1024;
+/// The longest text that may hold a template, in bytes.
+const LONGEST: usize = 64 * 1024;
+/// The most words and signs between one `{{` and its `}}`, or `{%` and its `%}`. Each may lie deeper than the one
+/// before it, and what lies deep needs stack.
+const MOST_WORDS: usize = 400;
+/// The most `{% … %}` of one text, for the same reason.
+const MOST_TAGS: usize = 100;
+/// How deep brackets of all kinds may lie within each other. All bounds together, a text is read and rendered on less
+/// than a mebibyte of stack, also without optimisation; threads have two, the main thread has eight.
+const DEEPEST: usize = 40;
 
 /// The names that a template may use; `timezone` is the entry's.
 const NAMES: [&str; 11] = [
@@ -42,6 +54,7 @@ pub(super) enum Text<'a> {
 impl<'a> Text<'a> {
     /// Reads a text.
     pub(super) fn read(text: &'a str) -> Result<Self, String> {
+        is_bounded(text)?;
         match lone_expression(text) {
             Some(source) => ENVIRONMENT
                 .compile_expression(source)
@@ -74,7 +87,7 @@ impl<'a> Text<'a> {
                 if value.is_undefined() {
                     return Err(format!("'{source}' has no value"));
                 }
-                json(&value)?
+                json(&value, &mut Scale::new())?
             }
             Self::Mixed(template) => Json::String(template.render(values).map_err(in_words)?),
         };
@@ -91,9 +104,47 @@ fn lone_expression(text: &str) -> Option<&str> {
     (!inner.contains("{{") && !inner.contains("}}")).then_some(inner)
 }
 
+/// Whether a text is short and shallow enough to be read on any stack.
+fn is_bounded(text: &str) -> Result<(), String> {
+    if text.len() > LONGEST {
+        return Err(format!("it is longer than {LONGEST} bytes"));
+    }
+    let (mut words, mut tags, mut depth) = (0, 0, 0_usize);
+    // A sign that is none ends the reading here as it does there.
+    for (token, _) in tokenize(text, false, ENVIRONMENT.syntax().clone()).map_while(Result::ok) {
+        match token {
+            Token::VariableStart => words = 0,
+            Token::BlockStart => (words, tags) = (0, tags + 1),
+            _ => words += 1,
+        }
+        match token {
+            Token::ParenOpen | Token::BracketOpen | Token::BraceOpen => depth += 1,
+            Token::ParenClose | Token::BracketClose | Token::BraceClose => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > DEEPEST {
+            return Err(format!("brackets lie more than {DEEPEST} deep within each other"));
+        }
+        if words > MOST_WORDS {
+            return Err(format!("more than {MOST_WORDS} words and signs stand between its braces"));
+        }
+        if tags > MOST_TAGS {
+            return Err(format!("it has more than {MOST_TAGS} times {{% … %}}"));
+        }
+    }
+    Ok(())
+}
+
 /// What an expression yields, as JSON. JSON has no infinity, no NaN and no undefined value, and what stands
 /// for them there would be null: a value that nobody meant.
-fn json(value: &Value) -> Result<Json, String> {
+fn json(value: &Value, scale: &mut Scale) -> Result<Json, String> {
+    scale.enter(value)?;
+    let json = within(value, scale);
+    scale.leave();
+    json
+}
+
+fn within(value: &Value, scale: &mut Scale) -> Result<Json, String> {
     match value.kind() {
         ValueKind::Undefined => Err("something in it has no value".to_owned()),
         ValueKind::Number if !value.is_integer() => f64::try_from(value.clone())
@@ -104,13 +155,13 @@ fn json(value: &Value) -> Result<Json, String> {
         ValueKind::Seq | ValueKind::Iterable => value
             .try_iter()
             .map_err(in_words)?
-            .map(|item| json(&item))
+            .map(|item| json(&item, scale))
             .collect::<Result<_, _>>()
             .map(Json::Array),
         ValueKind::Map => {
             let mut fields = Map::new();
             for key in value.try_iter().map_err(in_words)? {
-                let field = json(&value.get_item(&key).map_err(in_words)?)?;
+                let field = json(&value.get_item(&key).map_err(in_words)?, scale)?;
                 fields.insert(key.to_string(), field);
             }
             Ok(Json::Object(fields))
@@ -124,5 +175,79 @@ fn in_words(error: Error) -> String {
         (ErrorKind::OutOfFuel, _) => "it takes too many steps".to_owned(),
         (kind, Some(detail)) => format!("{kind}: {detail}"),
         (kind, None) => kind.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a text with a template that costs much becomes, on a thread whose stack is known.
+    fn rendered(text: String) -> Result<usize, String> {
+        let thread = std::thread::Builder::new().stack_size(2 * 1024 * 1024);
+        let work = move || {
+            let values = BTreeMap::from([("entry", Value::from("e"))]);
+            Text::read(&text)?.render(&values).map(|json| json.to_string().len())
+        };
+        thread.spawn(work).unwrap().join().unwrap()
+    }
+
+    #[test]
+    fn what_lies_deep_or_is_long_is_refused_before_it_is_read() {
+        let chain = |link: &str, count: usize| format!("{{{{ entry{} }}}}", link.repeat(count));
+        for link in ["+entry", "~entry", "|upper", ".a", "[0]", "()", " is defined", " if entry else entry"] {
+            let message = rendered(chain(link, 2_800)).unwrap_err();
+            assert!(message.contains("words and signs"), "{link}: {message}");
+            // As long as it may be, it may fail but not overflow the stack.
+            let words = link.split_whitespace().count().max(2) * 2;
+            let _ = rendered(chain(link, MOST_WORDS / words));
+        }
+        let nested =
+            |open: &str, close: &str, n: usize| format!("{{{{ {}1{} }}}}", open.repeat(n), close.repeat(n));
+        for (open, close) in [("(", ")"), ("[", "]"), ("{1:", "}"), ("(not ", ")"), ("-(", ")"), ("[[", "]]")] {
+            assert!(rendered(nested(open, close, 2_000)).unwrap_err().contains("deep"), "{open}");
+            let _ = rendered(nested(open, close, DEEPEST / open.len()));
+        }
+        for (open, close) in [
+            ("{% if 1 %}", "{% endif %}"),
+            ("{% for x in [1] %}", "{% endfor %}"),
+            ("{% with x = 1 %}", "{% endwith %}"),
+            ("{% filter upper %}", "{% endfilter %}"),
+            ("{% set x %}", "{% endset %}"),
+            ("{% if 0 %}{% elif 1 %}", "{% endif %}"),
+        ] {
+            let text = |n| format!("{}{}{}", open.repeat(n), chain("+1", 190), close.repeat(n));
+            assert!(rendered(text(1_000)).unwrap_err().contains("times {%"), "{open}");
+            let _ = rendered(text(33));
+        }
+        assert!(rendered("{{ entry }}".repeat(6_000)).unwrap_err().contains("longer than"));
+    }
+
+    #[test]
+    fn what_becomes_large_is_refused_while_it_grows() {
+        for text in [
+            "{{ [1]|tojson(indent=1000000000) }}",
+            "{{ [1]|tojson(1000000000) }}",
+            "{{ 'x' * 1000000000 }}",
+            "{{ ['x'] * 1000000000 }}",
+            "{{ [[0] * 9999] * 9999 }}",
+            "{{ range(99999)|list }}",
+            "{{ range(9999)|join(entry * 999) }}",
+            "{{ entry|replace('e', 'ee' * 9999)|replace('e', 'e' * 9999) }}",
+            "{{ '%1000000000d'|format(1) }}",
+            "{{ '%.1000000000f'|format(1.0) }}",
+            "{{ entry|indent(1000000000, true) }}",
+            "{% set x = 'x' * 9999 %}{% for i in range(99) %}{% set x = x ~ x %}{{ x }}{% endfor %}",
+            "{% set n = namespace(x='x') %}{% for i in range(99) %}{% set n.x = n.x ~ n.x %}{% endfor %}",
+            "{% set n = namespace(x=[1]) %}{% for i in range(9999) %}{% set n.x = [n.x] %}{% endfor %}{{ n.x|tojson }}",
+            "{% for x in [1] recursive %}{{ loop([x]) }}{% endfor %}",
+            "{{ entry|batch(1000000000, 'x')|list }}",
+            "{{ debug() }}",
+        ] {
+            let message = rendered(text.to_owned()).expect_err(text);
+            assert!(message.len() < 200, "{text}: {message}");
+        }
+        // What is usual stays as it was.
+        assert_eq!(rendered("{{ {'a': [1, 2]}|tojson(indent=2) }}".to_owned()), Ok(38));
     }
 }
