@@ -96,11 +96,6 @@ impl Tasks {
         self.set.spawn(work);
     }
 
-    /// Does something that would hold the loop up.
-    pub fn blocking(&mut self, work: impl FnOnce() + Send + 'static) {
-        self.set.spawn_blocking(work);
-    }
-
     /// Cuts off everything that is under way.
     pub fn cut_off(&mut self) {
         self.set.abort_all();

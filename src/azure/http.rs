@@ -9,6 +9,7 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method};
 use url::{Url, form_urlencoded};
 
+use super::file;
 use super::outcome::{Answer, TransportError};
 use crate::config::Endpoint;
 use crate::ids::FiringId;
@@ -16,6 +17,8 @@ use crate::secret::Secret;
 
 /// Answers longer than this are cut: ARM's own end at 15 MB.
 const MOST_BODY: usize = 16 * 1024 * 1024;
+/// Certificate authorities are no larger than this, in bytes.
+const MOST_CA: u64 = 16 * 1024 * 1024;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why there can be no HTTP client.
@@ -86,7 +89,7 @@ impl Http {
         }
         if let Some(path) = ca_file {
             let pem =
-                std::fs::read(path).map_err(|source| HttpError::CaFile { path: path.clone(), source })?;
+                file::read(path, MOST_CA).map_err(|source| HttpError::CaFile { path: path.clone(), source })?;
             let certificates = reqwest::Certificate::from_pem_bundle(&pem)
                 .map_err(|source| HttpError::Ca { path: path.clone(), source })?;
             for certificate in certificates {

@@ -3,6 +3,7 @@
 mod assertion;
 mod credential;
 mod entra;
+pub mod file;
 pub mod follow;
 mod http;
 pub mod inspect;

@@ -41,7 +41,7 @@ pub(super) fn run(outside: &Outside, arguments: &Arguments) -> Exit {
             return Exit::Failed;
         }
     };
-    runtime.block_on(async {
+    let exit = runtime.block_on(async {
         // Registered before anything else: a signal that comes early must not kill the process.
         let signals = match Signals::new() {
             Ok(signals) => signals,
@@ -59,5 +59,8 @@ pub(super) fn run(outside: &Outside, arguments: &Arguments) -> Exit {
             notifier: Notifier::from_environment(),
         };
         daemon::run(outside, signals).await
-    })
+    });
+    // What still waits for a name server or a file is not waited for.
+    runtime.shutdown_background();
+    exit
 }

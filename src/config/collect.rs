@@ -17,10 +17,18 @@ use crate::schedule::{Cron, CronRules, Zone};
 
 /// How alike two words must be for one to be suggested for the other.
 const ALIKE: f64 = 0.8;
+/// No word of ours, and no name of a zone, is longer than this.
+const LONGEST_WORD: usize = 64;
+/// The most problems that are noted one by one; more are counted.
+const MOST_PROBLEMS: usize = 50_000;
+/// The most names of zones for which the one that was meant is looked for: each is compared with all that there are.
+const MOST_ZONES: usize = 200;
 
 /// What is wrong so far, and what is looked up more than once.
 pub(super) struct Collector<'a> {
     found: Vec<Found>,
+    /// How many more there are.
+    more: usize,
     /// The paths that something has been found about, or is suggested for: large files are wrong in many
     /// places.
     noted: HashSet<String>,
@@ -61,6 +69,7 @@ impl<'a> Collector<'a> {
     pub(super) fn new(outside: Outside<'a>, now: Option<Timestamp>) -> Self {
         Self {
             found: Vec::new(),
+            more: 0,
             noted: HashSet::new(),
             outside,
             now,
@@ -82,6 +91,10 @@ impl<'a> Collector<'a> {
 
     /// Notes something that is wrong.
     pub(super) fn note(&mut self, found: Found) {
+        if self.found.len() >= MOST_PROBLEMS {
+            self.more += 1;
+            return;
+        }
         self.noted.insert(found.path.clone());
         self.found.push(found);
     }
@@ -93,12 +106,12 @@ impl<'a> Collector<'a> {
 
     /// How much is wrong so far.
     pub(super) fn count(&self) -> usize {
-        self.found.len()
+        self.found.len() + self.more
     }
 
-    /// All that is wrong.
-    pub(super) fn into_found(self) -> Vec<Found> {
-        self.found
+    /// All that is wrong, and how much more there is.
+    pub(super) fn into_found(self) -> (Vec<Found>, usize) {
+        (self.found, self.more)
     }
 
     /// Notes that the value of a key is wrong.
@@ -168,11 +181,12 @@ impl<'a> Collector<'a> {
     /// The zone of this name.
     pub(super) fn zone(&mut self, path: &str, key: &str, field: Option<Field<String>>) -> Option<Zone> {
         let name = self.take(path, key, field)?;
-        let zone = self
-            .zones
-            .entry(name)
-            .or_insert_with_key(|name| Zone::parse(name).map_err(|error| error.to_string()))
-            .clone();
+        let many = self.zones.len() >= MOST_ZONES;
+        let parse = |name: &String| match (name.len() > LONGEST_WORD || many) && !Zone::is_known(name) {
+            true => Err(format!("unknown time zone '{name}'")),
+            false => Zone::parse(name).map_err(|error| error.to_string()),
+        };
+        let zone = self.zones.entry(name).or_insert_with_key(parse).clone();
         zone.map_err(|message| self.wrong(path, key, message)).ok()
     }
 

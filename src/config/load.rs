@@ -51,18 +51,21 @@ fn read(text: &[u8], file: &str, outside: Outside<'_>, now: Option<Timestamp>) -
         Ok(text) => text,
         Err(unreadable) => {
             let found = Found::text(Some(unreadable.at), unreadable.message);
-            return Err(Problems::locate(file, &unreadable.good, vec![found]));
+            return Err(Problems::locate(file, &unreadable.good, vec![found], 0));
         }
     };
     let tree = match yaml::parse(text) {
         Ok(tree) => tree,
-        Err(error) => return Err(Problems::locate(file, text, vec![Found::text(error.at, error.message)])),
+        Err(error) => return Err(Problems::locate(file, text, vec![Found::text(error.at, error.message)], 0)),
     };
     let mut collector = Collector::new(outside, now);
     let settings = settings(&mut collector, tree);
     match settings {
         Some(settings) if collector.count() == 0 => Ok(settings),
-        _ => Err(Problems::locate(file, text, collector.into_found())),
+        _ => {
+            let (found, more) = collector.into_found();
+            Err(Problems::locate(file, text, found, more))
+        }
     }
 }
 

@@ -25,6 +25,8 @@ pub(super) struct Lines<'a>(Vec<Line<'a>>);
 #[derive(Debug)]
 struct Line<'a> {
     text: &'a str,
+    /// The byte after the last `@`, which ends the password of an address.
+    last_at: usize,
     /// The byte from which on nothing is shown.
     hidden_from: Option<usize>,
 }
@@ -39,7 +41,8 @@ impl<'a> Lines<'a> {
             let keys = secret_keys(text);
             let by_indent = outline.hidden_from(text, keys.first().copied());
             let by_look = if read_to_end { None } else { open.hidden_from(text, &keys, by_indent.is_some()) };
-            Line { text, hidden_from: by_indent.into_iter().chain(by_look).min() }
+            let last_at = text.rfind('@').map_or(0, |at| at + 1);
+            Line { text, last_at, hidden_from: by_indent.into_iter().chain(by_look).min() }
         };
         // What YAML takes for the end of a line.
         let split = text.split('\n').flat_map(|line| line.strip_suffix('\r').unwrap_or(line).split('\r'));
@@ -54,6 +57,10 @@ impl<'a> Lines<'a> {
         let (first, column) = secret.from;
         let end = secret.last_line.min(self.0.len());
         for (index, line) in self.0.iter_mut().enumerate().take(end).skip(first.saturating_sub(1)) {
+            // A line may hold many secrets, and what stands behind the first is hidden with it.
+            if index + 1 == first && line.hidden_from.is_some_and(|known| known <= column) {
+                continue;
+            }
             let from = match index + 1 == first {
                 true => line.text.char_indices().nth(column).map_or(line.text.len(), |(at, _)| at),
                 false => indent(line.text),
@@ -65,19 +72,26 @@ impl<'a> Lines<'a> {
     /// A line, from 1, cut at 160 characters, with a placeholder for what is secret; at most its first
     /// `most` characters are known not to be.
     pub(super) fn shown(&self, line: usize, most: Option<usize>) -> Option<String> {
-        let Line { text, hidden_from } = self.0.get(line.checked_sub(1)?)?;
+        let Line { text, last_at, hidden_from } = self.0.get(line.checked_sub(1)?)?;
         if text.is_empty() {
             return None;
         }
-        let most = most.and_then(|most| text.char_indices().nth(most)).map(|(at, _)| at);
+        // Lines may be long, and one may be shown for many problems: only its begin is looked at.
+        let within = |most: usize| text.char_indices().nth(most.min(LONGEST)).map(|(at, _)| at);
+        let most = most.and_then(within);
         let from = hidden_from.iter().copied().chain(most).min();
-        let shown = match from.and_then(|from| text.get(..from)) {
+        let end = within(LONGEST).unwrap_or(text.len());
+        let shown = match from.filter(|from| *from <= end).and_then(|from| text.get(..from)) {
             Some(before) if before.trim().is_empty() => format!("{before}{HIDDEN}"),
             Some(before) => format!("{} {HIDDEN}", before.trim_end()),
-            None => (*text).to_owned(),
+            None => match text[..end].split_once("//") {
+                // The password may end behind what is shown.
+                Some((before, _)) if *last_at > end => format!("{before}//{HIDDEN}"),
+                _ => text[..end].to_owned(),
+            },
         };
         let plain = |character: char| if character.is_control() { ' ' } else { character };
-        Some(without_credentials(&shown).chars().take(LONGEST).map(plain).collect())
+        Some(without_credentials(&shown).chars().map(plain).collect())
     }
 }
 
@@ -149,7 +163,7 @@ impl Open {
         let mut begins = true;
         let mut letters = line.char_indices().peekable();
         while let Some((at, letter)) = letters.next() {
-            if self.quote.is_none() && self.secret.is_none() && keys.contains(&at) {
+            if self.quote.is_none() && self.secret.is_none() && keys.binary_search(&at).is_ok() {
                 self.secret = Some(self.brackets);
             }
             match (self.quote, letter) {
@@ -179,7 +193,7 @@ impl Open {
                 _ => false,
             };
         }
-        if self.quote.is_none() && self.secret.is_none() && keys.contains(&line.len()) {
+        if self.quote.is_none() && self.secret.is_none() && keys.binary_search(&line.len()).is_ok() {
             self.secret = Some(self.brackets);
         }
         if self.secret == Some(0) && self.brackets == 0 && self.quote.is_none() {

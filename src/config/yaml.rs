@@ -1,16 +1,25 @@
 //! From YAML text to a plain tree. The only file that names serde_yaml.
 //!
 //! serde_yaml is archived, and keeps the last of duplicate keys, passes `.nan` on and says "expected any
-//! YAML value" for large integers: [`Node`] makes each of these a clear error. Alias bombs are stopped by
-//! serde_yaml's own limit.
+//! YAML value" for large integers: [`NodeVisitor`] makes each of these a clear error. It reads a whole text before it
+//! hands the first value over, so what a text may cost is bounded before it is read, and what aliases make of it
+//! while it is.
 
+use std::cell::Cell;
 use std::fmt;
 
-use serde::Deserialize;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-use super::position::is_secret;
+use super::position::{is_secret, too_deep};
+
+/// The most keys and values of a file, those that aliases repeat included: some hundred bytes of memory each while
+/// the text is read.
+const MOST_VALUES: usize = 500_000;
+/// The most bytes of all texts, those that aliases repeat included.
+const MOST_BYTES: usize = 64 * 1024 * 1024;
+/// serde_yaml's own bound of depth, which it keeps to only after it has read all.
+const DEEPEST: usize = 128;
 
 /// Stands before what is said here, to tell it from what serde_yaml puts in front of it: a path of keys, one
 /// of which may be a secret.
@@ -26,12 +35,71 @@ pub(super) struct SyntaxError {
 
 /// Reads YAML text as a plain tree.
 pub(super) fn parse(text: &str) -> Result<Value, SyntaxError> {
-    match serde_yaml::from_str::<Node>(text) {
-        Ok(Node(value)) => Ok(value),
+    is_bounded(text)?;
+    let budget = Budget { values: Cell::new(MOST_VALUES), bytes: Cell::new(MOST_BYTES) };
+    let visitor = NodeVisitor { secret: false, budget: &budget };
+    match visitor.deserialize(serde_yaml::Deserializer::from_str(text)) {
+        Ok(value) => Ok(value),
         Err(error) => {
             let at = error.location().map(|at| (at.line(), at.column()));
             Err(SyntaxError { message: in_words(&error.to_string()), at })
         }
+    }
+}
+
+/// Whether a text is small and shallow enough to be read, by its look: commas, brackets, dashes, colons and lines
+/// begin all keys and values, and some of them stand in texts.
+fn is_bounded(text: &str) -> Result<(), SyntaxError> {
+    let (mut values, mut open, mut deepest) = (0_usize, 0_usize, 0_usize);
+    for (line, number) in text.lines().zip(1..) {
+        let content = line.trim_start();
+        if content.is_empty() || content.starts_with('#') {
+            continue;
+        }
+        values += 1;
+        let mut begins = 0;
+        let bytes = line.as_bytes();
+        for (at, byte) in bytes.iter().enumerate() {
+            let ends = bytes.get(at + 1).is_none_or(u8::is_ascii_whitespace);
+            match byte {
+                b'[' | b'{' => (values, open) = (values + 2, open + 1),
+                b']' | b'}' => open = open.saturating_sub(1),
+                b',' => values += 1,
+                b':' if ends || bytes.get(at + 1) == Some(&b'"') => values += 1,
+                b'-' | b'?' if ends => (values, begins) = (values + 2, begins + 1),
+                _ => continue,
+            }
+            deepest = deepest.max(open).max(begins);
+        }
+        if values > MOST_VALUES {
+            let message = format!(
+                "the file has more than {MOST_VALUES} keys and values up to here; schedules of that size are refused"
+            );
+            return Err(SyntaxError { message, at: Some((number, 1)) });
+        }
+    }
+    match (deepest > DEEPEST / 2).then(|| too_deep(text, DEEPEST)).flatten() {
+        Some(at) => Err(SyntaxError { message: TOO_DEEP.to_owned(), at: Some(at) }),
+        None => Ok(()),
+    }
+}
+
+const TOO_DEEP: &str = "the file is nested too deeply, or an alias (*name) stands within what it names";
+const TOO_MANY: &str = "aliases (*name) repeat so much that the file is refused";
+
+/// What is left of the keys, values and bytes that may be read.
+struct Budget {
+    values: Cell<usize>,
+    bytes: Cell<usize>,
+}
+
+impl Budget {
+    fn spend<E: de::Error>(&self, bytes: usize) -> Result<(), E> {
+        let left = (self.values.get().checked_sub(1), self.bytes.get().checked_sub(bytes));
+        let (Some(values), Some(bytes)) = left else { return Err(refused(TOO_MANY)) };
+        self.values.set(values);
+        self.bytes.set(bytes);
+        Ok(())
     }
 }
 
@@ -60,10 +128,10 @@ fn in_words(error: &str) -> String {
         return "the file holds more than one YAML document; a schedule is one".to_owned();
     }
     if error.contains("repetition limit") {
-        return "aliases (*name) repeat so much that the file is refused".to_owned();
+        return TOO_MANY.to_owned();
     }
     if error.contains("recursion limit") {
-        return "the file is nested too deeply, or an alias (*name) stands within what it names".to_owned();
+        return TOO_DEEP.to_owned();
     }
     if error.contains("found character that cannot start any token") {
         return "found a character that cannot stand here; indentation is by spaces, not tabs".to_owned();
@@ -76,22 +144,15 @@ fn refused<E: de::Error>(why: impl fmt::Display) -> E {
     E::custom(format_args!("{OURS}{why}"))
 }
 
-/// A plain tree: no tags, no merge keys, text keys, finite numbers of 64 bits, no key twice.
-struct Node(Value);
-
-impl<'de> Deserialize<'de> for Node {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        NodeVisitor { secret: false }.deserialize(deserializer).map(Self)
-    }
-}
-
+/// Builds a plain tree: no tags, no merge keys, text keys, finite numbers of 64 bits, no key twice.
 #[derive(Clone, Copy)]
-struct NodeVisitor {
+struct NodeVisitor<'b> {
     /// Whether it stands under a key whose values are never shown.
     secret: bool,
+    budget: &'b Budget,
 }
 
-impl<'de> DeserializeSeed<'de> for NodeVisitor {
+impl<'de> DeserializeSeed<'de> for NodeVisitor<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
@@ -99,26 +160,30 @@ impl<'de> DeserializeSeed<'de> for NodeVisitor {
     }
 }
 
-impl<'de> Visitor<'de> for NodeVisitor {
+impl<'de> Visitor<'de> for NodeVisitor<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a plain value")
     }
 
-    fn visit_unit<E>(self) -> Result<Value, E> {
+    fn visit_unit<E: de::Error>(self) -> Result<Value, E> {
+        self.budget.spend(0)?;
         Ok(Value::Null)
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Value, E> {
+        self.budget.spend(0)?;
         Ok(value.into())
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Value, E> {
+        self.budget.spend(0)?;
         Ok(value.into())
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Value, E> {
+        self.budget.spend(0)?;
         Ok(value.into())
     }
 
@@ -131,20 +196,24 @@ impl<'de> Visitor<'de> for NodeVisitor {
     }
 
     fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
+        self.budget.spend(0)?;
         Number::from_f64(value)
             .map(Value::Number)
             .ok_or_else(|| refused("JSON has no .nan and no .inf; quote it to pass it as text"))
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<Value, E> {
+        self.budget.spend(value.len())?;
         Ok(value.into())
     }
 
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+    fn visit_string<E: de::Error>(self, value: String) -> Result<Value, E> {
+        self.budget.spend(value.len())?;
         Ok(value.into())
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        self.budget.spend(0)?;
         let mut list = Vec::new();
         while let Some(item) = items.next_element_seed(self)? {
             list.push(item);
@@ -154,6 +223,7 @@ impl<'de> Visitor<'de> for NodeVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        self.budget.spend(0)?;
         let mut map = Map::new();
         while let Some(key) = entries.next_key_seed(self)? {
             let key = match key {
@@ -164,7 +234,7 @@ impl<'de> Visitor<'de> for NodeVisitor {
                 // What stands here may be a secret in the wrong place.
                 _ => return Err(refused("a key must be text; quote it")),
             };
-            let below = Self { secret: self.secret || is_secret(&key) };
+            let below = Self { secret: self.secret || is_secret(&key), ..self };
             let value = entries.next_value_seed(below)?;
             if map.contains_key(&key) {
                 let which = if self.secret { "a key".to_owned() } else { format!("the key `{key}`") };

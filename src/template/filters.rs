@@ -13,7 +13,7 @@ use super::weight::Scale;
 use crate::schedule::Zone;
 
 /// The most steps that one template may take.
-const FUEL: u64 = 20_000;
+pub(super) const FUEL: u64 = 20_000;
 /// How deep loops may call themselves.
 const RECURSION: usize = 50;
 /// The widest indent of JSON, in spaces.

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use minijinja::machinery::{Token, tokenize};
+use minijinja::machinery::{self, CodeGenerator, Instructions, Token};
 use minijinja::value::ValueKind;
-use minijinja::{Error, ErrorKind, Expression, Template, Value};
+use minijinja::{AutoEscape, Error, ErrorKind, Value};
 use serde_json::{Map, Number, Value as Json};
 
-use super::filters::ENVIRONMENT;
+use super::filters::{ENVIRONMENT, FUEL};
 use super::weight::Scale;
 
 /// The longest text that one template may become, in bytes.
@@ -44,32 +44,36 @@ pub(super) fn is_template(text: &str) -> bool {
 }
 
 /// A text that was read.
-pub(super) enum Text<'a> {
-    /// It is exactly one `{{ … }}`, and keeps the type of its expression.
-    Lone { source: &'a str, expression: Expression<'a, 'a> },
-    /// It becomes text.
-    Mixed(Template<'a, 'a>),
+pub(super) struct Text<'a> {
+    /// Its expression, if it is exactly one `{{ … }}`: it keeps the type of that.
+    lone: Option<&'a str>,
+    text: &'a str,
+    instructions: Instructions<'a>,
 }
 
 impl<'a> Text<'a> {
     /// Reads a text.
     pub(super) fn read(text: &'a str) -> Result<Self, String> {
         is_bounded(text)?;
-        match lone_expression(text) {
-            Some(source) => ENVIRONMENT
-                .compile_expression(source)
-                .map(|expression| Self::Lone { source: source.trim(), expression }),
-            None => ENVIRONMENT.template_from_str(text).map(Self::Mixed),
+        let lone = lone_expression(text);
+        let mut code = CodeGenerator::new("<string>", lone.unwrap_or(text));
+        match lone {
+            Some(source) => code.compile_expr(&machinery::parse_expr(source).map_err(in_words)?),
+            None => {
+                let syntax = ENVIRONMENT.syntax().clone();
+                code.compile_stmt(&machinery::parse(text, "<string>", syntax).map_err(in_words)?);
+            }
         }
-        .map_err(in_words)
+        Ok(Self { lone: lone.map(str::trim), text, instructions: code.finish().0 })
     }
 
     /// Finds names that there are not.
     pub(super) fn check_names(&self) -> Result<(), String> {
-        let names = match self {
-            Self::Lone { expression, .. } => expression.undeclared_variables(false),
-            Self::Mixed(template) => template.undeclared_variables(false),
+        let names = match lone_expression(self.text) {
+            Some(source) => ENVIRONMENT.compile_expression(source).map(|code| code.undeclared_variables(false)),
+            None => ENVIRONMENT.template_from_str(self.text).map(|code| code.undeclared_variables(false)),
         };
+        let names = names.map_err(in_words)?;
         // minijinja counts its own functions, such as `range`, as undeclared.
         let known =
             |name: &str| NAMES.contains(&name) || ENVIRONMENT.globals().any(|(global, _)| global == name);
@@ -79,21 +83,26 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// What it becomes with these values.
-    pub(super) fn render(&self, values: &BTreeMap<&'static str, Value>) -> Result<Json, String> {
-        let value = match self {
-            Self::Lone { source, expression } => {
-                let value = expression.eval(values).map_err(in_words)?;
-                if value.is_undefined() {
-                    return Err(format!("'{source}' has no value"));
-                }
-                json(&value, &mut Scale::new())?
+    /// What it becomes with these values, and how many steps that took.
+    pub(super) fn render(&self, values: &BTreeMap<&'static str, Value>) -> Result<(Json, u64), String> {
+        let mut written = String::new();
+        let mut output = machinery::make_string_output(&mut written);
+        let blocks = BTreeMap::new();
+        let values = Value::from(values);
+        let evaluated =
+            machinery::eval(&ENVIRONMENT, &self.instructions, values, &blocks, &mut output, AutoEscape::None);
+        let (value, state) = evaluated.map_err(in_words)?;
+        let steps = state.fuel_levels().map_or(FUEL, |(spent, _)| spent);
+        let value = match (self.lone, value) {
+            (Some(source), Some(value)) if value.is_undefined() => {
+                return Err(format!("'{source}' has no value"));
             }
-            Self::Mixed(template) => Json::String(template.render(values).map_err(in_words)?),
+            (Some(_), Some(value)) => json(&value, &mut Scale::new())?,
+            _ => Json::String(written),
         };
         match &value {
             Json::String(text) if text.len() > MOST => Err(format!("it becomes longer than {MOST} bytes")),
-            _ => Ok(value),
+            _ => Ok((value, steps)),
         }
     }
 }
@@ -111,7 +120,7 @@ fn is_bounded(text: &str) -> Result<(), String> {
     }
     let (mut words, mut tags, mut depth) = (0, 0, 0_usize);
     // A sign that is none ends the reading here as it does there.
-    for (token, _) in tokenize(text, false, ENVIRONMENT.syntax().clone()).map_while(Result::ok) {
+    for (token, _) in machinery::tokenize(text, false, ENVIRONMENT.syntax().clone()).map_while(Result::ok) {
         match token {
             Token::VariableStart => words = 0,
             Token::BlockStart => (words, tags) = (0, tags + 1),
@@ -187,7 +196,7 @@ mod tests {
         let thread = std::thread::Builder::new().stack_size(2 * 1024 * 1024);
         let work = move || {
             let values = BTreeMap::from([("entry", Value::from("e"))]);
-            Text::read(&text)?.render(&values).map(|json| json.to_string().len())
+            Text::read(&text)?.render(&values).map(|(json, _)| json.to_string().len())
         };
         thread.spawn(work).unwrap().join().unwrap()
     }
