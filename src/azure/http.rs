@@ -88,8 +88,8 @@ impl Http {
             builder = builder.no_proxy();
         }
         if let Some(path) = ca_file {
-            let pem =
-                file::read(path, MOST_CA).map_err(|source| HttpError::CaFile { path: path.clone(), source })?;
+            let pem = file::read(path, MOST_CA)
+                .map_err(|source| HttpError::CaFile { path: path.clone(), source })?;
             let certificates = reqwest::Certificate::from_pem_bundle(&pem)
                 .map_err(|source| HttpError::Ca { path: path.clone(), source })?;
             for certificate in certificates {

@@ -348,7 +348,8 @@ impl Keeper {
         let settings = &self.settings;
         let (field, proof) = match &settings.credential {
             Credential::Secret(source) => {
-                let secret = credential::fetch(source, &self.environment).await.map_err(|e| local(chain(&e)))?;
+                let secret =
+                    credential::fetch(source, &self.environment).await.map_err(|e| local(chain(&e)))?;
                 ("client_secret", secret)
             }
             Credential::Certificate(source) => {

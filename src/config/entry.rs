@@ -130,13 +130,13 @@ fn entry(
     if let Some(now) = collector.now().filter(|_| entry.enabled) {
         if entry.calendar.leaves_out() && shared.slow <= MOST_SLOW {
             shared.slow += usize::from(entry.calendar.is_slow_after(Nominal::at_or_before(now)));
-        }
-        if shared.slow > MOST_SLOW {
-            if entry.calendar.leaves_out() {
+            if shared.slow > MOST_SLOW {
                 let message = "too many entries up to here leave out nearly all their times; write schedules that do not \
                                name them";
                 collector.wrong(path, "except", message);
             }
+        }
+        if shared.slow > MOST_SLOW {
             return Some(entry);
         }
         try_out(collector, path, &entry, &inherited, now, shared);

@@ -11,7 +11,9 @@ use super::endpoint::{Endpoint, Service, TRUST_HOST, audience, studio};
 use super::entry::{self, Place};
 use super::problem::{Found, Problems};
 use super::value::duration_within;
-use super::{Azure, Credential, Daemon, SecretSource, Settings, TokenEndpoint, except, keys, raw, yaml};
+use super::{
+    Azure, Credential, Daemon, SecretSource, Settings, TokenEndpoint, except, keys, raw, words, yaml,
+};
 use crate::ids::{FactoryName, ResourceGroup, SubscriptionId};
 
 const TENANT_HINT: &str = "it is the directory (tenant) ID of the app registration";
@@ -56,7 +58,11 @@ fn read(text: &[u8], file: &str, outside: Outside<'_>, now: Option<Timestamp>) -
     };
     let tree = match yaml::parse(text) {
         Ok(tree) => tree,
-        Err(error) => return Err(Problems::locate(file, text, vec![Found::text(error.at, error.message)], 0)),
+        Err(error) => {
+            let text = if error.costly { "" } else { text };
+            let message = error.at.and_then(|at| words::unreadable(text, at)).unwrap_or(error.message);
+            return Err(Problems::locate(file, text, vec![Found::text(error.at, message)], 0));
+        }
     };
     let mut collector = Collector::new(outside, now);
     let settings = settings(&mut collector, tree);

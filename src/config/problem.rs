@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::position::Positions;
 use super::position::is_secret;
-use super::shown::{Lines, without_credentials};
+use super::shown::{Lines, without_credentials, without_secret};
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -58,6 +58,14 @@ impl Found {
         Self { at, ..Self::value(String::new(), message) }
     }
 
+    /// The same, with more words, if there are any.
+    pub(super) fn with_words(mut self, more: &str) -> Self {
+        if !more.is_empty() {
+            self.message = format!("{} ({more})", self.message);
+        }
+        self
+    }
+
     /// The same, with the line of another place in its message.
     pub(super) fn with(self, also: String) -> Self {
         Self { also: Some(also), ..self }
@@ -101,7 +109,7 @@ impl Problems {
                     file: file.to_owned(),
                     line,
                     column,
-                    path: cut(&without_credentials(&found.path)),
+                    path: cut(&without_credentials(&without_secret(&found.path))),
                     message: cut(&without_credentials(&message)),
                     suggestion: found.suggestion,
                     snippet: lines.shown(line, most),

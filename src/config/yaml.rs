@@ -12,12 +12,13 @@ use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visit
 use serde_json::{Map, Number, Value};
 
 use super::position::{is_secret, too_deep};
+use super::shown::without_secret;
 
 /// The most keys and values of a file, those that aliases repeat included: some hundred bytes of memory each while
 /// the text is read.
 const MOST_VALUES: usize = 500_000;
-/// The most bytes of all texts, those that aliases repeat included.
-const MOST_BYTES: usize = 64 * 1024 * 1024;
+/// The most bytes of all texts, those that aliases repeat included, and those of comments not.
+const MOST_BYTES: usize = 16 * 1024 * 1024;
 /// serde_yaml's own bound of depth, which it keeps to only after it has read all.
 const DEEPEST: usize = 128;
 
@@ -31,6 +32,14 @@ pub(super) struct SyntaxError {
     pub(super) message: String,
     /// Line and column, from 1.
     pub(super) at: Option<(usize, usize)>,
+    /// Whether the text costs too much to look at it again.
+    pub(super) costly: bool,
+}
+
+impl SyntaxError {
+    fn costly(message: String, at: (usize, usize)) -> Self {
+        Self { message, at: Some(at), costly: true }
+    }
 }
 
 /// Reads YAML text as a plain tree.
@@ -42,7 +51,7 @@ pub(super) fn parse(text: &str) -> Result<Value, SyntaxError> {
         Ok(value) => Ok(value),
         Err(error) => {
             let at = error.location().map(|at| (at.line(), at.column()));
-            Err(SyntaxError { message: in_words(&error.to_string()), at })
+            Err(SyntaxError { message: in_words(&error.to_string()), at, costly: false })
         }
     }
 }
@@ -50,37 +59,71 @@ pub(super) fn parse(text: &str) -> Result<Value, SyntaxError> {
 /// Whether a text is small and shallow enough to be read, by its look: commas, brackets, dashes, colons and lines
 /// begin all keys and values, and some of them stand in texts.
 fn is_bounded(text: &str) -> Result<(), SyntaxError> {
-    let (mut values, mut open, mut deepest) = (0_usize, 0_usize, 0_usize);
+    let mut look = Look::default();
     for (line, number) in text.lines().zip(1..) {
-        let content = line.trim_start();
-        if content.is_empty() || content.starts_with('#') {
-            continue;
-        }
-        values += 1;
-        let mut begins = 0;
-        let bytes = line.as_bytes();
-        for (at, byte) in bytes.iter().enumerate() {
-            let ends = bytes.get(at + 1).is_none_or(u8::is_ascii_whitespace);
-            match byte {
-                b'[' | b'{' => (values, open) = (values + 2, open + 1),
-                b']' | b'}' => open = open.saturating_sub(1),
-                b',' => values += 1,
-                b':' if ends || bytes.get(at + 1) == Some(&b'"') => values += 1,
-                b'-' | b'?' if ends => (values, begins) = (values + 2, begins + 1),
-                _ => continue,
-            }
-            deepest = deepest.max(open).max(begins);
-        }
-        if values > MOST_VALUES {
+        look.at(line);
+        if look.values > MOST_VALUES || look.bytes > MOST_BYTES {
             let message = format!(
-                "the file has more than {MOST_VALUES} keys and values up to here; schedules of that size are refused"
+                "the file has more than {MOST_VALUES} keys and values, or {} MiB of them, up to here; schedules of \
+                 that size are refused",
+                MOST_BYTES / 1024 / 1024
             );
-            return Err(SyntaxError { message, at: Some((number, 1)) });
+            return Err(SyntaxError::costly(message, (number, 1)));
+        }
+        // What reads YAML takes as long for each sign as brackets are open.
+        if look.most_open > 2 * DEEPEST {
+            return Err(SyntaxError::costly(TOO_DEEP.to_owned(), (number, 1)));
         }
     }
-    match (deepest > DEEPEST / 2).then(|| too_deep(text, DEEPEST)).flatten() {
-        Some(at) => Err(SyntaxError { message: TOO_DEEP.to_owned(), at: Some(at) }),
+    match (look.most_open.max(look.most_begun) > DEEPEST / 2).then(|| too_deep(text, DEEPEST)).flatten() {
+        Some(at) => Err(SyntaxError { message: TOO_DEEP.to_owned(), at: Some(at), costly: false }),
         None => Ok(()),
+    }
+}
+
+/// What the lines of a text hold so far.
+#[derive(Default)]
+struct Look {
+    values: usize,
+    bytes: usize,
+    /// Brackets that are open, those in quotes not counted.
+    open: usize,
+    /// The most that were open at once.
+    most_open: usize,
+    /// The most dashes of one line that may begin a list.
+    most_begun: usize,
+}
+
+impl Look {
+    fn at(&mut self, line: &str) {
+        let content = line.trim();
+        if content.is_empty() || content.starts_with('#') {
+            return;
+        }
+        self.values += 1;
+        self.bytes += content.len();
+        let bytes = content.as_bytes();
+        let (mut at, mut begins) = (0, 0);
+        while let Some(byte) = bytes.get(at) {
+            let next = bytes.get(at + 1);
+            let before = at.checked_sub(1).and_then(|at| bytes.get(at));
+            let ends = next.is_none_or(u8::is_ascii_whitespace);
+            match byte {
+                b'[' | b'{' => (self.values, self.open) = (self.values + 2, self.open + 1),
+                b']' | b'}' => self.open = self.open.saturating_sub(1),
+                b',' => self.values += 1,
+                b':' if ends || matches!(next, Some(b'"' | b'\'')) => self.values += 1,
+                b'-' | b'?' if ends => (self.values, begins) = (self.values + 2, begins + 1),
+                b'"' | b'\'' if before.is_none_or(|before| b" \t[{,:(".contains(before)) => {
+                    let rest = content.get(at + 1..).unwrap_or_default();
+                    at += rest.find(char::from(*byte)).map_or(0, |end| end + 1);
+                }
+                _ => {}
+            }
+            self.most_open = self.most_open.max(self.open);
+            self.most_begun = self.most_begun.max(begins);
+            at += 1;
+        }
     }
 }
 
@@ -133,8 +176,12 @@ fn in_words(error: &str) -> String {
     if error.contains("recursion limit") {
         return TOO_DEEP.to_owned();
     }
+    if error.contains("unknown anchor") {
+        return "an alias (*name) names nothing that stands before it; quote a text that begins with *"
+            .to_owned();
+    }
     if error.contains("found character that cannot start any token") {
-        return "found a character that cannot stand here; indentation is by spaces, not tabs".to_owned();
+        return "found a character that cannot stand here; if it begins a text, quote that".to_owned();
     }
     error.split(" at line ").next().unwrap_or(error).to_owned()
 }
@@ -237,7 +284,11 @@ impl<'de> Visitor<'de> for NodeVisitor<'_> {
             let below = Self { secret: self.secret || is_secret(&key), ..self };
             let value = entries.next_value_seed(below)?;
             if map.contains_key(&key) {
-                let which = if self.secret { "a key".to_owned() } else { format!("the key `{key}`") };
+                let which = if self.secret {
+                    "a key".to_owned()
+                } else {
+                    format!("the key `{}`", without_secret(&key))
+                };
                 return Err(refused(format_args!("{which} stands twice in the same mapping")));
             }
             map.insert(key, value);

@@ -42,15 +42,14 @@ pub(super) fn say_failed(outside: &Outside, what: &str, error: &dyn std::error::
 
 /// Reads the schedule, takes the lock and opens the ledger.
 pub(super) async fn begin(outside: &Outside) -> Result<Begun, Exit> {
-    let (loaded, rejected) =
-        match load(outside).await {
-            Ok(loaded) => (Some(loaded), None),
-            Err(rejection) if outside.strict => {
-                (outside.announce)(&rejection.event("nothing runs (--strict)"));
-                return Err(Exit::Config);
-            }
-            Err(rejection) => (None, Some(rejection)),
-        };
+    let (loaded, rejected) = match load(outside).await {
+        Ok(loaded) => (Some(loaded), None),
+        Err(rejection) if outside.strict => {
+            (outside.announce)(&rejection.event("nothing runs (--strict)"));
+            return Err(Exit::Config);
+        }
+        Err(rejection) => (None, Some(rejection)),
+    };
     let path = ledger_of(loaded.as_ref(), rejected.as_ref(), outside);
     // A wrong file on a host that never ran a schedule must not leave an empty ledger behind.
     if let Some(rejection) = &rejected

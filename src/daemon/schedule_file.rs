@@ -22,6 +22,8 @@ const MAX_HOLIDAY_BYTES: u64 = 1024 * 1024;
 /// How long the files that are read may take in all while a person waits, and while nobody does.
 const PERSON_WAITS: Duration = Duration::from_millis(1_500);
 const NOBODY_WAITS: Duration = Duration::from_secs(10);
+/// How long it may take in all. The bounds of texts are far below it; it is for what they have missed.
+const MOST_TIME: Duration = Duration::from_secs(60);
 /// How often it is looked whether a file is still being read.
 const TICK: Duration = Duration::from_millis(50);
 /// The stack on which schedules are read. At all bounds of depth together a tenth of it is enough, without
@@ -165,7 +167,7 @@ fn load_within(
         .spawn(work)
         .map_err(|error| Rejection::of(path, &format!("no thread could be started to read it: {error}")))?;
     // Only the reading of files is counted: how long the rest takes is bounded, and depends on the host.
-    let mut reading = Duration::ZERO;
+    let (mut reading, mut all) = (Duration::ZERO, Duration::ZERO);
     loop {
         match result.recv_timeout(TICK) {
             Ok(result) => return result,
@@ -173,6 +175,11 @@ fn load_within(
                 return Err(Rejection::of(path, "a defect of this program ended the reading of it"));
             }
             Err(RecvTimeoutError::Timeout) => {}
+        }
+        all += TICK;
+        if all >= MOST_TIME {
+            let message = format!("it could not be read within {} s; make it simpler", MOST_TIME.as_secs());
+            return Err(Rejection::of(path, &message));
         }
         let current = current.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(file) = current {

@@ -26,6 +26,11 @@ pub(super) static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(||
     environment.set_fuel(Some(FUEL));
     environment.set_auto_escape_callback(|_| AutoEscape::None);
     environment.set_recursion_limit(RECURSION);
+    environment.set_formatter(|output, state, value| {
+        let values = Scale::weigh(value).map_err(invalid)?;
+        state.consume_fuel(u64::try_from(values).unwrap_or(u64::MAX))?;
+        minijinja::escape_formatter(output, state, value)
+    });
     // It writes out all that there is, however large.
     environment.remove_global("debug");
     environment.add_filter("tojson", tojson);

@@ -145,7 +145,7 @@ impl Parameters {
         for (name, value) in &self.values {
             let mut failed = None;
             let rendered = each(value, &mut |source| {
-                if tried.holds(calendar, source) {
+                if tried.is_spent() || tried.holds(calendar, source) {
                     return Ok(());
                 }
                 let text = Text::read(source)?;

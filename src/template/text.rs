@@ -70,7 +70,9 @@ impl<'a> Text<'a> {
     /// Finds names that there are not.
     pub(super) fn check_names(&self) -> Result<(), String> {
         let names = match lone_expression(self.text) {
-            Some(source) => ENVIRONMENT.compile_expression(source).map(|code| code.undeclared_variables(false)),
+            Some(source) => {
+                ENVIRONMENT.compile_expression(source).map(|code| code.undeclared_variables(false))
+            }
             None => ENVIRONMENT.template_from_str(self.text).map(|code| code.undeclared_variables(false)),
         };
         let names = names.map_err(in_words)?;
@@ -119,6 +121,7 @@ fn is_bounded(text: &str) -> Result<(), String> {
         return Err(format!("it is longer than {LONGEST} bytes"));
     }
     let (mut words, mut tags, mut depth) = (0, 0, 0_usize);
+    let mut lists = Lists::default();
     // A sign that is none ends the reading here as it does there.
     for (token, _) in machinery::tokenize(text, false, ENVIRONMENT.syntax().clone()).map_while(Result::ok) {
         match token {
@@ -131,6 +134,9 @@ fn is_bounded(text: &str) -> Result<(), String> {
             Token::ParenClose | Token::BracketClose | Token::BraceClose => depth = depth.saturating_sub(1),
             _ => {}
         }
+        if lists.are_repeated(&token) {
+            return Err("a list cannot be repeated by *".to_owned());
+        }
         if depth > DEEPEST {
             return Err(format!("brackets lie more than {DEEPEST} deep within each other"));
         }
@@ -142,6 +148,61 @@ fn is_bounded(text: &str) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Finds lists that are repeated. minijinja repeats them without a limit and without counting steps, some of them
+/// while it reads the text.
+#[derive(Default)]
+struct Lists {
+    /// For each bracket that is open, whether what it ends is a list.
+    open: Vec<bool>,
+    /// Whether a value has just ended, and whether that is a list.
+    ended: Option<bool>,
+    /// Whether a `*` waits for what it multiplies with.
+    times: bool,
+    /// Whether the last word was the function `range`.
+    range: bool,
+}
+
+impl Lists {
+    fn are_repeated(&mut self, token: &Token<'_>) -> bool {
+        let (ended, times, range) = (self.ended, self.times, self.range);
+        (self.ended, self.times, self.range) = (None, false, false);
+        match token {
+            Token::Mul => {
+                self.times = true;
+                return ended == Some(true);
+            }
+            // After a value it is a subscript, else a list.
+            Token::BracketOpen => {
+                self.open.push(ended.is_none());
+                return times && ended.is_none();
+            }
+            Token::ParenOpen => {
+                self.times = times && ended.is_none();
+                self.open.push(range);
+                return times && range;
+            }
+            Token::BraceOpen => self.open.push(false),
+            Token::BracketClose | Token::BraceClose => self.ended = Some(self.open.pop().unwrap_or_default()),
+            Token::ParenClose => {
+                self.ended = Some(self.open.pop().unwrap_or_default() || ended == Some(true));
+            }
+            Token::Ident(
+                "if" | "else" | "in" | "and" | "or" | "not" | "is" | "for" | "set" | "with" | "elif",
+            ) => {}
+            Token::Ident(name) => {
+                self.range = *name == "range";
+                self.times = times && self.range;
+                self.ended = Some(false);
+            }
+            Token::Str(_) | Token::String(_) | Token::Int(_) | Token::Int128(_) | Token::Float(_) => {
+                self.ended = Some(false);
+            }
+            _ => {}
+        }
+        false
+    }
 }
 
 /// What an expression yields, as JSON. JSON has no infinity, no NaN and no undefined value, and what stands
@@ -213,7 +274,8 @@ mod tests {
         }
         let nested =
             |open: &str, close: &str, n: usize| format!("{{{{ {}1{} }}}}", open.repeat(n), close.repeat(n));
-        for (open, close) in [("(", ")"), ("[", "]"), ("{1:", "}"), ("(not ", ")"), ("-(", ")"), ("[[", "]]")] {
+        for (open, close) in [("(", ")"), ("[", "]"), ("{1:", "}"), ("(not ", ")"), ("-(", ")"), ("[[", "]]")]
+        {
             assert!(rendered(nested(open, close, 2_000)).unwrap_err().contains("deep"), "{open}");
             let _ = rendered(nested(open, close, DEEPEST / open.len()));
         }
@@ -252,11 +314,19 @@ mod tests {
             "{% for x in [1] recursive %}{{ loop([x]) }}{% endfor %}",
             "{{ entry|batch(1000000000, 'x')|list }}",
             "{{ debug() }}",
+            "a {{ ['x'] * 1000000000 }}",
+            "a {{ 1000000000 * ([entry]) }}",
+            "{{ [0] * 1000000000 == [0] * 1000000000 }}",
+            "{{ range(9999) * 1000000000 ~ entry }}",
+            "{% set x = [0] %}{{ x * 1000000000 }}",
+            "{% set x = [0] %}{{ x * 9999 * 9999 }}",
         ] {
             let message = rendered(text.to_owned()).expect_err(text);
             assert!(message.len() < 200, "{text}: {message}");
         }
         // What is usual stays as it was.
+        assert_eq!(rendered("{{ 60 * entry[0:1]|length + entry[0]|length * 2 }}".to_owned()), Ok(2));
+        assert_eq!(rendered("{% for i in range(3) %}{{ i * 2 }}{% endfor %}".to_owned()), Ok(5));
         assert_eq!(rendered("{{ {'a': [1, 2]}|tojson(indent=2) }}".to_owned()), Ok(38));
     }
 }

@@ -20,13 +20,21 @@ pub struct Tried {
 }
 
 impl Tried {
-    /// Counts the steps of a trial, and ends them when the templates of a schedule cost too much in all.
+    /// Counts the steps of a trial.
+    ///
+    /// # Errors
+    /// When the templates of a schedule cost too much in all.
     pub(super) fn spend(&mut self, steps: u64) -> Result<(), String> {
-        self.steps += steps;
-        match self.steps > MOST_STEPS {
+        self.steps = self.steps.saturating_add(steps);
+        match self.is_spent() {
             true => Err("the templates up to here take too many steps in all; make them simpler".to_owned()),
             false => Ok(()),
         }
+    }
+
+    /// Whether they did, so that nothing more is tried.
+    pub(super) fn is_spent(&self) -> bool {
+        self.steps > MOST_STEPS
     }
 
     /// Whether this text has been read.

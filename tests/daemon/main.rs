@@ -20,6 +20,8 @@ mod disk;
 mod examples;
 mod explain;
 mod faults;
+mod fuzz;
+mod hostile;
 mod import;
 mod kills;
 mod main_job;
