@@ -16,6 +16,8 @@ use crate::schedule::Zone;
 pub(super) const FUEL: u64 = 20_000;
 /// How deep loops may call themselves.
 const RECURSION: usize = 50;
+/// The most numbers of a range.
+const LONGEST_RANGE: usize = 10_000;
 /// The widest indent of JSON, in spaces.
 const WIDEST: usize = 16;
 
@@ -34,6 +36,7 @@ pub(super) static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(||
     // It writes out all that there is, however large.
     environment.remove_global("debug");
     environment.add_filter("tojson", tojson);
+    environment.add_function("range", range);
     environment.add_filter("date", date);
     environment.add_filter("zone", zone);
     environment.add_filter("shift", shift);
@@ -68,6 +71,17 @@ fn zone_of(state: &State<'_, '_>, named: Option<&str>) -> Result<TimeZone, Error
 
 fn zoned(state: &State<'_, '_>, time: &str, zone: Option<&str>) -> Result<ZonedDateTime, Error> {
     Ok(instant(time)?.to_zoned_datetime(zone_of(state, zone)?))
+}
+
+/// `range(9)`: what a loop within the bound on steps can go through.
+fn range(lower: isize, upper: Option<isize>, step: Option<isize>) -> Result<Value, Error> {
+    let all = minijinja::functions::range(lower, upper, step)?;
+    match all.len() {
+        Some(length) if length > LONGEST_RANGE => {
+            Err(invalid(format!("a range may hold at most {LONGEST_RANGE} numbers")))
+        }
+        _ => Ok(all),
+    }
 }
 
 /// `value | tojson`, of a value and an indent that are not too large: minijinja's own writes it all before it counts.

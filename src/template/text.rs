@@ -121,7 +121,7 @@ fn is_bounded(text: &str) -> Result<(), String> {
         return Err(format!("it is longer than {LONGEST} bytes"));
     }
     let (mut words, mut tags, mut depth) = (0, 0, 0_usize);
-    let mut lists = Lists::default();
+    let (mut lists, mut growth) = (Lists::default(), Growth::default());
     // A sign that is none ends the reading here as it does there.
     for (token, _) in machinery::tokenize(text, false, ENVIRONMENT.syntax().clone()).map_while(Result::ok) {
         match token {
@@ -133,6 +133,9 @@ fn is_bounded(text: &str) -> Result<(), String> {
             Token::ParenOpen | Token::BracketOpen | Token::BraceOpen => depth += 1,
             Token::ParenClose | Token::BracketClose | Token::BraceClose => depth = depth.saturating_sub(1),
             _ => {}
+        }
+        if growth.is_too_much(&token) {
+            return Err("it names lists that hold each other too many times".to_owned());
         }
         if lists.are_repeated(&token) {
             return Err("a list cannot be repeated by *".to_owned());
@@ -148,6 +151,85 @@ fn is_bounded(text: &str) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Estimates how many times a list may hold another one by name: `{% set a = [a, a] %}` doubles it each time, and
+/// writing it as text is not counted in steps.
+#[derive(Default)]
+struct Growth {
+    /// The product of all tags that give names.
+    named: u32,
+    /// Names in this tag, whether one of them is there twice, and whether a list or mapping is built in it.
+    names: u32,
+    seen: Vec<String>,
+    twice: bool,
+    builds: bool,
+    /// Whether this tag gives names, to what lives on through a loop, or calls a loop.
+    sets: bool,
+    lives_on: bool,
+    /// Whether lists or mappings are built anywhere so far.
+    any: bool,
+    /// What stood before: a value, a `|`, a `.`, the name `loop`.
+    after: After,
+}
+
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
+enum After {
+    #[default]
+    Other,
+    Value,
+    Pipe,
+    Loop,
+}
+
+impl Growth {
+    const MOST: u32 = 1_000;
+
+    fn is_too_much(&mut self, token: &Token<'_>) -> bool {
+        let after = std::mem::take(&mut self.after);
+        match token {
+            Token::VariableStart | Token::BlockStart => {
+                (self.names, self.twice, self.builds, self.sets, self.lives_on) =
+                    (0, false, false, false, false);
+                self.seen.clear();
+            }
+            Token::BracketOpen if after != After::Value => self.builds = true,
+            Token::BraceOpen => self.builds = true,
+            Token::Plus if self.any => self.builds = true,
+            // An attribute that is set is one of a namespace.
+            Token::Dot => self.lives_on |= self.sets && self.names == 1 && !self.builds,
+            Token::ParenOpen => self.lives_on |= after == After::Loop,
+            Token::Pipe => self.after = After::Pipe,
+            Token::Ident("set" | "with") if self.names == 0 => self.sets = true,
+            // What follows is what is given the name; the names before it are the names.
+            Token::Assign if self.sets => self.seen.clear(),
+            Token::Ident("if" | "else" | "in" | "and" | "or" | "not" | "is" | "for") => {}
+            Token::Ident(_) if after == After::Pipe => self.after = After::Value,
+            Token::Ident(name) => {
+                self.names += 1;
+                self.twice |= self.seen.iter().any(|seen| seen == name);
+                self.seen.push((*name).to_owned());
+                self.after = if *name == "loop" { After::Loop } else { After::Value };
+            }
+            Token::Str(_)
+            | Token::String(_)
+            | Token::BracketClose
+            | Token::ParenClose
+            | Token::BraceClose => self.after = After::Value,
+            Token::VariableEnd | Token::BlockEnd if self.builds => {
+                self.any = true;
+                // A name that is set counts once for itself.
+                let held = self.names.saturating_sub(u32::from(self.sets)).max(1);
+                let all = self.named.max(1).saturating_mul(held);
+                if self.sets {
+                    self.named = all;
+                }
+                return all > Self::MOST || (self.lives_on && self.twice);
+            }
+            _ => {}
+        }
+        false
+    }
 }
 
 /// Finds lists that are repeated. minijinja repeats them without a limit and without counting steps, some of them
@@ -320,11 +402,24 @@ mod tests {
             "{{ range(9999) * 1000000000 ~ entry }}",
             "{% set x = [0] %}{{ x * 1000000000 }}",
             "{% set x = [0] %}{{ x * 9999 * 9999 }}",
+            "{% set n = namespace(x=[1]) %}{% for i in range(60) %}{% set n.x = [n.x, n.x] %}{% endfor %}{{ n.x ~ '' }}",
+            "{% for x in [1] recursive %}{{ loop([x, x]) }}{% endfor %}",
         ] {
             let message = rendered(text.to_owned()).expect_err(text);
             assert!(message.len() < 200, "{text}: {message}");
         }
+        let doubled = |how: &str| format!("{{% set a = [0] %}}{}", how.repeat(40));
+        for how in ["{% set a = [a, a] %}", "{% set a = a + a %}", "{% set a = {'x': a, 'y': a} %}"] {
+            for end in ["{{ a ~ '' }}", "{{ a|string }}", "{{ a|join }}", "{{ a == [a] }}", "{{ a }}"] {
+                assert!(rendered(doubled(how) + end).is_err(), "{how} {end}");
+            }
+        }
         // What is usual stays as it was.
+        let weekday = "{% set day = ['Mon', 'Tue', 'Wed'][entry|length] %}{{ day ~ entry }}";
+        assert_eq!(rendered(weekday.to_owned()), Ok(6));
+        let counter =
+            "{% set n = namespace(x=0) %}{% for i in range(3) %}{% set n.x = n.x + i %}{% endfor %}{{ n.x }}";
+        assert_eq!(rendered(counter.to_owned()), Ok(3));
         assert_eq!(rendered("{{ 60 * entry[0:1]|length + entry[0]|length * 2 }}".to_owned()), Ok(2));
         assert_eq!(rendered("{% for i in range(3) %}{{ i * 2 }}{% endfor %}".to_owned()), Ok(5));
         assert_eq!(rendered("{{ {'a': [1, 2]}|tojson(indent=2) }}".to_owned()), Ok(38));
