@@ -3,10 +3,30 @@
 //! An [`Event`] is data, so that the ledger can keep it until it has been announced. The sinks
 //! that write it (JSON lines, the journal, text) live in `telemetry`.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+/// A text of others as it may be shown: what would move the cursor or turn the direction of what is read is escaped.
+#[must_use]
+pub fn printable(text: &str) -> Cow<'_, str> {
+    let moves = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    if !text.contains(moves) {
+        return text.into();
+    }
+    text.chars().flat_map(|c| if moves(c) { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
+/// The same, line by line.
+#[must_use]
+pub fn printable_lines(text: &str) -> String {
+    text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
+}
 
 /// How much an event matters to the person on call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -97,11 +97,6 @@ impl Tasks {
         self.set.spawn(work);
     }
 
-    /// Does something that would hold the loop up.
-    pub fn blocking(&mut self, work: impl FnOnce() + Send + 'static) {
-        self.set.spawn_blocking(work);
-    }
-
     /// From now on no createRun leaves any more, also none that was ordered before and waits for a token.
     pub fn send_no_more(&self) {
         self.stopping.send_replace(true);

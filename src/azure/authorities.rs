@@ -1,9 +1,11 @@
 //! The extra certificate authorities: what a `ca_file` holds, or why it holds nothing of use.
 
-use std::io::Read as _;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use x509_parser::pem::Pem;
+
+use super::file;
 
 /// A file that is longer is no list of authorities: the system's own has some 200 KB.
 const MOST: u64 = 16 * 1024 * 1024;
@@ -33,18 +35,12 @@ pub enum CaFileError {
 pub(super) fn read(path: &Path) -> Result<Vec<Vec<u8>>, CaFileError> {
     let unreadable = |source| CaFileError::Unreadable { path: path.to_owned(), source };
     let unusable = |problem| CaFileError::Unusable { path: path.to_owned(), problem };
-    // Asked before it is opened: opening a pipe may never end.
-    let kind = std::fs::metadata(path).map_err(unreadable)?;
-    if !kind.is_file() {
-        let what = if kind.is_dir() { "a directory" } else { "no ordinary file" };
-        return Err(unusable(format!("is {what}; name a file with certificates in PEM")));
-    }
-    if kind.len() > MOST {
-        return Err(unusable(format!("has {} bytes; it is no list of certificates", kind.len())));
-    }
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(unreadable)?;
-    file.take(MOST).read_to_end(&mut bytes).map_err(unreadable)?;
+    let bytes = file::read(path, MOST).map_err(|error| match error.kind() {
+        ErrorKind::InvalidInput | ErrorKind::FileTooLarge => {
+            unusable(format!("cannot be used: {error}; name a file with certificates in PEM"))
+        }
+        _ => unreadable(error),
+    })?;
     certificates(&bytes).map_err(unusable)
 }
 

@@ -2,12 +2,19 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::file;
 use crate::config::SecretSource;
 use crate::secret::Secret;
 
 /// Looks an environment variable up.
 pub type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// How long reading a secret may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// A secret is no larger than this, in bytes.
+const MOST: u64 = 1024 * 1024;
 
 /// Where credentials lie when the service manager hands none over.
 const FALLBACK: &str = "/etc/adf-cron";
@@ -42,13 +49,26 @@ pub enum CredentialError {
         /// What the system said of the second place.
         source: std::io::Error,
     },
+    /// The place where it lies does not answer.
+    #[error("the secret could not be read within {} s; the place where it lies does not answer", PATIENCE.as_secs())]
+    TooSlow,
     /// There is nothing in it.
     #[error("{0} is empty")]
     Empty(String),
 }
 
+/// Reads a secret from its source, which may hang, beside everything else.
+pub(super) async fn fetch(
+    source: &SecretSource,
+    environment: &Environment,
+) -> Result<Secret, CredentialError> {
+    let (source, environment) = (source.clone(), Arc::clone(environment));
+    let read = file::beside(PATIENCE, move || read(&source, &environment)).await;
+    read.unwrap_or(Err(CredentialError::TooSlow))
+}
+
 /// Reads a secret from its source. One line end at its end is not part of it.
-pub(super) fn read(source: &SecretSource, environment: &Environment) -> Result<Secret, CredentialError> {
+fn read(source: &SecretSource, environment: &Environment) -> Result<Secret, CredentialError> {
     let (text, place) = match source {
         SecretSource::Env(name) => {
             let text = environment(name).ok_or_else(|| CredentialError::NoVariable(name.clone()))?;
@@ -81,7 +101,8 @@ pub(super) fn read(source: &SecretSource, environment: &Environment) -> Result<S
 }
 
 fn read_file(path: &Path) -> std::io::Result<String> {
-    std::fs::read_to_string(path)
+    let bytes = file::read(path, MOST)?;
+    String::from_utf8(bytes).map_err(|_| std::io::Error::other("it is not UTF-8 text"))
 }
 
 #[cfg(test)]

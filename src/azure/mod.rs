@@ -4,6 +4,7 @@ mod assertion;
 mod authorities;
 mod credential;
 mod entra;
+pub mod file;
 pub mod follow;
 mod http;
 pub mod inspect;

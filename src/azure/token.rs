@@ -348,11 +348,12 @@ impl Keeper {
         let settings = &self.settings;
         let (field, proof) = match &settings.credential {
             Credential::Secret(source) => {
-                let secret = credential::read(source, &self.environment).map_err(|e| local(chain(&e)))?;
+                let secret =
+                    credential::fetch(source, &self.environment).await.map_err(|e| local(chain(&e)))?;
                 ("client_secret", secret)
             }
             Credential::Certificate(source) => {
-                let pem = credential::read(source, &self.environment).map_err(|e| local(chain(&e)))?;
+                let pem = credential::fetch(source, &self.environment).await.map_err(|e| local(chain(&e)))?;
                 let jti = uuid::Uuid::new_v4();
                 let signed =
                     assertion::sign(&pem, &settings.client_id, self.endpoint.as_str(), jti, now.wall)

@@ -32,7 +32,7 @@ use crate::clock::Clock;
 use crate::config::{self, Entry, Moment};
 use crate::daemon::Exit;
 use crate::daemon::schedule_file::{self, Loaded, Rejection};
-use crate::event::chain;
+use crate::event::{chain, printable, printable_lines};
 use crate::ledger::LedgerError;
 use crate::schedule::Zone;
 
@@ -222,7 +222,7 @@ fn print_json(value: &impl serde::Serialize) -> Exit {
 /// Writes a message.
 fn complain(message: &str) {
     // There is nobody left to tell when this cannot be written.
-    let _ = writeln!(std::io::stderr(), "{message}");
+    let _ = writeln!(std::io::stderr(), "{}", printable_lines(message));
 }
 
 /// Says why the ledger cannot be read.
@@ -276,8 +276,10 @@ impl std::str::FromStr for When {
     }
 }
 
-/// Rows in columns, two spaces apart.
+/// Rows in columns, two spaces apart. What they say may be the words of a service.
 fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+    let printable = |row: &Vec<String>| row.iter().map(|cell| printable(cell).into_owned()).collect();
+    let rows: Vec<Vec<String>> = rows.iter().map(printable).collect();
     let widths: Vec<usize> = (0..header.len())
         .map(|column| {
             let cells = rows.iter().map(|row| row[column].chars().count());
@@ -286,7 +288,7 @@ fn table(header: &[&str], rows: &[Vec<String>]) -> String {
         .collect();
     let mut text = String::new();
     let header: Vec<String> = header.iter().map(|cell| (*cell).to_owned()).collect();
-    for row in std::iter::once(&header).chain(rows) {
+    for row in std::iter::once(&header).chain(&rows) {
         let line: Vec<String> =
             row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
         text.push_str(line.join("  ").trim_end());
@@ -318,5 +320,6 @@ mod tests {
     fn columns_are_as_wide_as_their_widest_cell() {
         let rows = vec![vec!["a".to_owned(), "größer".to_owned()], vec!["bbbb".to_owned(), String::new()]];
         assert_eq!(table(&["X", "Y"], &rows), "X     Y\na     größer\nbbbb\n");
+        assert_eq!(table(&["X"], &[vec!["a\n\x1b[2Jb".to_owned()]]), "X\na\\n\\u{1b}[2Jb\n");
     }
 }

@@ -45,7 +45,7 @@ fn begun(outside: &Outside, arguments: &Arguments) -> io::Result<Exit> {
     let output = telemetry::start(style, arguments.log, Arc::clone(&outside.clock))?;
     say_defects(output.clone());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let exit = runtime.block_on(async {
         // Registered before anything else: a signal that comes early must not kill the process.
         let signals = Signals::new()?;
         let outside = daemon::Outside {
@@ -57,7 +57,10 @@ fn begun(outside: &Outside, arguments: &Arguments) -> io::Result<Exit> {
             notifier: Notifier::from_environment()?,
         };
         Ok(daemon::run(outside, signals).await)
-    })
+    });
+    // What still waits for a name server or a file is not waited for.
+    runtime.shutdown_background();
+    exit
 }
 
 /// A defect is an event as well: standard error, where Rust would tell of it, may not be read either.

@@ -13,14 +13,26 @@ use serde_json::Value;
 use super::except::{self, Dates, Holidays};
 use super::problem::Found;
 use super::raw::{Field, Section};
+use super::shown::without_secret;
+use super::words;
 use crate::schedule::{Cron, CronRules, Zone};
 
 /// How alike two words must be for one to be suggested for the other.
 const ALIKE: f64 = 0.8;
+/// Keys that say when, wherever they stand.
+const SCHEDULES: [&str; 4] = ["cron", "every", "at", "recurrence"];
+/// No word of ours, and no name of a zone, is longer than this.
+const LONGEST_WORD: usize = 64;
+/// The most problems that are noted one by one; more are counted.
+const MOST_PROBLEMS: usize = 40_000;
+/// The most names of zones for which the one that was meant is looked for: each is compared with all that there are.
+const MOST_ZONES: usize = 200;
 
 /// What is wrong so far, and what is looked up more than once.
 pub(super) struct Collector<'a> {
     found: Vec<Found>,
+    /// How many more there are.
+    more: usize,
     /// What is valid and hardly meant.
     doubts: Vec<Found>,
     /// The paths that something has been found about, or is suggested for: large files are wrong in many
@@ -65,6 +77,7 @@ impl<'a> Collector<'a> {
     pub(super) fn new(outside: Outside<'a>, now: Option<Timestamp>, rules: CronRules) -> Self {
         Self {
             found: Vec::new(),
+            more: 0,
             doubts: Vec::new(),
             noted: HashSet::new(),
             outside,
@@ -88,6 +101,10 @@ impl<'a> Collector<'a> {
 
     /// Notes something that is wrong.
     pub(super) fn note(&mut self, found: Found) {
+        if self.found.len() >= MOST_PROBLEMS {
+            self.more += 1;
+            return;
+        }
         self.noted.insert(found.path.clone());
         self.found.push(found);
     }
@@ -99,7 +116,7 @@ impl<'a> Collector<'a> {
 
     /// How much is wrong so far.
     pub(super) fn count(&self) -> usize {
-        self.found.len()
+        self.found.len() + self.more
     }
 
     /// What is valid and hardly meant.
@@ -107,9 +124,9 @@ impl<'a> Collector<'a> {
         std::mem::take(&mut self.doubts)
     }
 
-    /// All that is wrong.
-    pub(super) fn into_found(self) -> Vec<Found> {
-        self.found
+    /// All that is wrong, and how much more there is.
+    pub(super) fn into_found(self) -> (Vec<Found>, usize) {
+        (self.found, self.more)
     }
 
     /// Notes that the value of a key is wrong.
@@ -127,8 +144,11 @@ impl<'a> Collector<'a> {
         map.retain(|key, value| {
             if !known.iter().any(|known| known == key) {
                 let found = unknown_key::<T>(path, key, &known);
-                // What was meant is there, if only under a wrong name.
+                // What was meant is there, if only under a wrong name or in the wrong place.
                 self.noted.extend(found.suggestion.iter().map(|meant| join(path, meant)));
+                if SCHEDULES.contains(&key.as_str()) {
+                    self.noted.insert(join(path, "schedule"));
+                }
                 self.note(found);
                 return false;
             }
@@ -169,21 +189,28 @@ impl<'a> Collector<'a> {
         field: Option<Field<T>>,
         parse: impl FnOnce(T) -> Result<U, E>,
     ) -> Option<U> {
-        let read = match field?.0 {
-            Ok(value) => parse(value).map_err(|error| error.to_string()),
-            Err(message) => Err(message),
+        let message = match field?.0 {
+            Ok(value) => match parse(value) {
+                Ok(read) => return Some(read),
+                Err(error) => error.to_string(),
+            },
+            Err(message) => message,
         };
-        read.map_err(|message| self.wrong(path, key, message)).ok()
+        let mut found = Found::value(join(path, key), message.as_str());
+        found.suggestion = words::value(key, &message);
+        self.note(found);
+        None
     }
 
     /// The zone of this name.
     pub(super) fn zone(&mut self, path: &str, key: &str, field: Option<Field<String>>) -> Option<Zone> {
         let name = self.take(path, key, field)?;
-        let zone = self
-            .zones
-            .entry(name)
-            .or_insert_with_key(|name| Zone::parse(name).map_err(|error| error.to_string()))
-            .clone();
+        let many = self.zones.len() >= MOST_ZONES;
+        let parse = |name: &String| match (name.len() > LONGEST_WORD || many) && !Zone::is_known(name) {
+            true => Err(format!("unknown time zone '{name}'")),
+            false => Zone::parse(name).map_err(|error| error.to_string()),
+        };
+        let zone = self.zones.entry(name).or_insert_with_key(parse).clone();
         zone.map_err(|message| self.wrong(path, key, message)).ok()
     }
 
@@ -240,7 +267,20 @@ fn unknown_key<T: Section>(path: &str, key: &str, known: &[String]) -> Found {
         return Found::key(full, message);
     }
     if let Some((_, place)) = T::ELSEWHERE.iter().find(|(name, _)| *name == key) {
-        return Found::key(full, format!("`{key}` does not stand here; it belongs {place}"));
+        let example = match key {
+            "cron" => "; write schedule: \"30 2 * * *\"".to_owned(),
+            "every" | "at" | "recurrence" => format!("; write schedule: {{ {key}: … }}"),
+            _ => String::new(),
+        };
+        return Found::key(full, format!("`{key}` does not stand here; it belongs {place}{example}"));
+    }
+    let mut found = Found::key(full, format!("unknown key `{}`", without_secret(key)));
+    if key.len() > LONGEST_WORD {
+        return found;
+    }
+    if let Some((ours, more)) = words::key(T::FOREIGN, key) {
+        found.suggestion = Some(ours.to_owned());
+        return found.with_words(more);
     }
     let nearest = known
         .iter()
@@ -248,7 +288,6 @@ fn unknown_key<T: Section>(path: &str, key: &str, known: &[String]) -> Found {
         .filter(|(likeness, _)| *likeness >= ALIKE)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, known)| known.clone());
-    let mut found = Found::key(full, format!("unknown key `{key}`"));
     found.suggestion = nearest;
     found
 }

@@ -19,6 +19,8 @@ use crate::template::{Parameters, TemplateError, Tried};
 const MOST_PARAMETERS: usize = 50;
 /// For so many firings of an entry its templates are tried out.
 const TRIED_FIRINGS: usize = 10;
+/// The most entries that leave out very many times one by one: each takes a tenth of a second to look through.
+const MOST_SLOW: usize = 3;
 /// Distinct policies that are kept to be shared.
 const SHARED_POLICIES: usize = 64;
 
@@ -70,6 +72,8 @@ struct Shared {
     policies: Vec<(PolicyKeys, Arc<Policy>)>,
     no_parameters: Arc<Parameters>,
     tried: Tried,
+    /// Entries that leave out very many times one by one.
+    slow: usize,
 }
 
 impl Shared {
@@ -126,6 +130,17 @@ fn entry(
         policy: shared.policy(policy),
     };
     if let Some(now) = collector.now().filter(|_| entry.enabled) {
+        if entry.calendar.leaves_out() && shared.slow <= MOST_SLOW {
+            shared.slow += usize::from(entry.calendar.is_slow_after(Nominal::at_or_before(now)));
+            if shared.slow > MOST_SLOW {
+                let message = "too many entries up to here leave out nearly all their times; write schedules that do not \
+                               name them";
+                collector.wrong(path, "except", message);
+            }
+        }
+        if shared.slow > MOST_SLOW {
+            return Some(entry);
+        }
         try_out(collector, path, &entry, &inherited, now, shared);
     }
     Some(entry)

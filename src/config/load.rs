@@ -11,7 +11,9 @@ use super::endpoint::{Endpoint, Service, TRUST_HOST, audience, studio};
 use super::entry::{self, Place};
 use super::problem::{Found, Problems};
 use super::value::duration_within;
-use super::{Azure, Credential, Daemon, SecretSource, Settings, TokenEndpoint, except, keys, raw, yaml};
+use super::{
+    Azure, Credential, Daemon, SecretSource, Settings, TokenEndpoint, except, keys, raw, words, yaml,
+};
 use crate::ids::{FactoryName, ResourceGroup, SubscriptionId};
 use crate::schedule::CronRules;
 
@@ -60,21 +62,28 @@ fn read(
         Ok(text) => text,
         Err(unreadable) => {
             let found = Found::text(Some(unreadable.at), unreadable.message);
-            return Err(Problems::locate(file, &unreadable.good, vec![found]));
+            return Err(Problems::locate(file, &unreadable.good, vec![found], 0));
         }
     };
     let tree = match yaml::parse(text) {
         Ok(tree) => tree,
-        Err(error) => return Err(Problems::locate(file, text, vec![Found::text(error.at, error.message)])),
+        Err(error) => {
+            let text = if error.costly { "" } else { text };
+            let message = error.at.and_then(|at| words::unreadable(text, at)).unwrap_or(error.message);
+            return Err(Problems::locate(file, text, vec![Found::text(error.at, message)], 0));
+        }
     };
     let mut collector = Collector::new(outside, now, rules);
     let settings = settings(&mut collector, tree);
     match settings {
         Some(settings) if collector.count() == 0 => {
-            let doubts = Problems::locate(file, text, collector.take_doubts());
+            let doubts = Problems::locate(file, text, collector.take_doubts(), 0);
             Ok(Settings { doubts, ..settings })
         }
-        _ => Err(Problems::locate(file, text, collector.into_found())),
+        _ => {
+            let (found, more) = collector.into_found();
+            Err(Problems::locate(file, text, found, more))
+        }
     }
 }
 

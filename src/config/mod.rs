@@ -13,6 +13,7 @@ mod raw;
 mod recurrence;
 mod shown;
 mod value;
+mod words;
 mod yaml;
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Where the keys and values of a YAML text stand. Built only when there is an error to show.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
@@ -13,10 +13,59 @@ pub(super) fn is_secret(key: &str) -> bool {
     SECRET_KEYS.iter().any(|secret| lower.ends_with(secret))
 }
 
+/// Where a text is nested deeper than `most` levels, if it is and can be read up to there.
+pub(super) fn too_deep(text: &str, most: usize) -> Option<(usize, usize)> {
+    let mut depth = 0_usize;
+    for step in Parser::new_from_str(text) {
+        let (event, span) = step.ok()?;
+        match event {
+            Event::SequenceStart(..) | Event::MappingStart(..) => depth += 1,
+            Event::SequenceEnd | Event::MappingEnd => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > most {
+            return Some((span.start.line(), span.start.col() + 1));
+        }
+    }
+    None
+}
+
 /// What is being read, on the way from the top to here.
-enum Level {
-    Mapping { key: Option<String> },
-    Sequence { next: usize },
+struct Level {
+    /// The path of this mapping or list.
+    path: PathHash,
+    /// The path of the value that comes next: under a key, if one was read, or an item.
+    next: Option<PathHash>,
+    /// In a list, the number of the next item.
+    item: Option<usize>,
+}
+
+/// A path as a number, which grows with the path (FNV-1a): texts may be deep, and the paths of all their values
+/// together far longer than they are. Two that are the same by chance cost a wrong line in a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct PathHash(u64);
+
+impl PathHash {
+    const ROOT: Self = Self(0xcbf2_9ce4_8422_2325);
+
+    fn and(self, text: &str) -> Self {
+        let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        Self(text.bytes().fold(self.0, step))
+    }
+
+    /// The paths on the way to a path: each part with what stands before it.
+    fn on_the_way(path: &str) -> impl Iterator<Item = Self> {
+        let mut rest = path;
+        let mut hash = Self::ROOT;
+        std::iter::once(Self::ROOT).chain(std::iter::from_fn(move || {
+            let first = rest.chars().next()?;
+            let begin = first.len_utf8();
+            let end = rest[begin..].find(['.', '[']).map_or(rest.len(), |end| begin + end);
+            hash = hash.and(&rest[..end]);
+            rest = &rest[end..];
+            Some(hash)
+        }))
+    }
 }
 
 /// Where a secret may stand.
@@ -31,8 +80,10 @@ pub(super) struct Secret {
 /// Line and column (from 1) of the values and keys of a text, by path: `pipelines[3].schedule`.
 #[derive(Debug, Default)]
 pub(super) struct Positions {
-    values: HashMap<String, (usize, usize)>,
-    keys: HashMap<String, (usize, usize)>,
+    /// The paths that are asked for, and those on the way to them.
+    wanted: HashSet<PathHash>,
+    values: HashMap<PathHash, (usize, usize)>,
+    keys: HashMap<PathHash, (usize, usize)>,
     /// The values of keys whose values are never shown.
     secrets: Vec<Secret>,
     read_to_end: bool,
@@ -47,9 +98,10 @@ struct Reading {
 }
 
 impl Positions {
-    /// Reads a text as far as it can be read.
-    pub(super) fn of(text: &str) -> Self {
-        let mut positions = Self { read_to_end: true, ..Self::default() };
+    /// Reads a text as far as it can be read, for the places of these paths.
+    pub(super) fn of<'a>(text: &str, paths: impl Iterator<Item = &'a str>) -> Self {
+        let wanted = paths.flat_map(PathHash::on_the_way).collect();
+        let mut positions = Self { wanted, read_to_end: true, ..Self::default() };
         let mut levels: Vec<Level> = Vec::new();
         let mut secret: Option<Reading> = None;
         for step in Parser::new_from_str(text) {
@@ -64,27 +116,36 @@ impl Positions {
             let (at, above) = ((span.start.line(), span.start.col() + 1), levels.len());
             match event {
                 Event::Scalar(text, ..) => {
-                    if let Some(Level::Mapping { key: key @ None }) = levels.last_mut() {
-                        let text = text.into_owned();
+                    if let Some(level @ Level { next: None, .. }) = levels.last_mut() {
                         if secret.is_none() && is_secret(&text) {
                             // From its colon on.
                             let from = (span.end.line(), span.end.col() + 1);
                             secret = Some(Reading { from, above, last_line: from.0 });
                         }
-                        *key = Some(text);
-                        positions.keys.insert(path(&levels), at);
+                        let key = match level.path {
+                            PathHash::ROOT => PathHash::ROOT.and(&text),
+                            path => path.and(".").and(&text),
+                        };
+                        level.next = Some(key);
+                        if positions.wanted.contains(&key) {
+                            positions.keys.insert(key, at);
+                        }
                         continue;
                     }
-                    positions.value(&mut levels, at);
+                    positions.value(&levels, at);
+                    advance(&mut levels);
                 }
-                Event::Alias(_) => positions.value(&mut levels, at),
+                Event::Alias(_) => {
+                    positions.value(&levels, at);
+                    advance(&mut levels);
+                }
                 Event::SequenceStart(..) => {
-                    positions.values.insert(path(&levels), at);
-                    levels.push(Level::Sequence { next: 0 });
+                    let path = positions.value(&levels, at);
+                    levels.push(Level { path, next: Some(path.and("[0]")), item: Some(0) });
                 }
                 Event::MappingStart(..) => {
-                    positions.values.insert(path(&levels), at);
-                    levels.push(Level::Mapping { key: None });
+                    let path = positions.value(&levels, at);
+                    levels.push(Level { path, next: None, item: None });
                 }
                 Event::SequenceEnd | Event::MappingEnd => {
                     levels.pop();
@@ -108,28 +169,29 @@ impl Positions {
         (&self.secrets, self.read_to_end)
     }
 
-    fn value(&mut self, levels: &mut [Level], at: (usize, usize)) {
-        self.values.insert(path(levels), at);
-        advance(levels);
+    /// A value stands here; returns its path.
+    fn value(&mut self, levels: &[Level], at: (usize, usize)) -> PathHash {
+        let path = match levels.last() {
+            None => PathHash::ROOT,
+            // A mapping as a key has no path of its own.
+            Some(level) => level.next.unwrap_or(level.path),
+        };
+        if self.wanted.contains(&path) {
+            self.values.insert(path, at);
+        }
+        path
     }
 
     /// Where the value at `path` stands; of a path that is not there, where the nearest one above it does.
     pub(super) fn value_at(&self, path: &str) -> (usize, usize) {
-        let mut path = path;
-        loop {
-            if let Some(at) = self.values.get(path) {
-                return *at;
-            }
-            match path.rfind(['.', '[']) {
-                Some(end) => path = &path[..end],
-                None => return self.values.get("").copied().unwrap_or((1, 1)),
-            }
-        }
+        let nearest = PathHash::on_the_way(path).filter_map(|path| self.values.get(&path)).last();
+        nearest.copied().unwrap_or((1, 1))
     }
 
     /// Where the key at `path` stands.
     pub(super) fn key_at(&self, path: &str) -> (usize, usize) {
-        self.keys.get(path).copied().unwrap_or_else(|| self.value_at(path))
+        let whole = PathHash::on_the_way(path).last();
+        whole.and_then(|path| self.keys.get(&path)).copied().unwrap_or_else(|| self.value_at(path))
     }
 }
 
@@ -147,25 +209,8 @@ fn last_line(event: &Event<'_>, span: Span) -> Option<usize> {
 
 /// A value has ended: the next thing in a mapping is a key.
 fn advance(levels: &mut [Level]) {
-    match levels.last_mut() {
-        Some(Level::Mapping { key }) => *key = None,
-        Some(Level::Sequence { next }) => *next += 1,
-        None => {}
+    if let Some(level) = levels.last_mut() {
+        level.item = level.item.map(|item| item + 1);
+        level.next = level.item.map(|item| level.path.and(&format!("[{item}]")));
     }
-}
-
-fn path(levels: &[Level]) -> String {
-    let mut path = String::new();
-    for level in levels {
-        match level {
-            Level::Mapping { key } => {
-                if !path.is_empty() {
-                    path.push('.');
-                }
-                path.push_str(key.as_deref().unwrap_or_default());
-            }
-            Level::Sequence { next } => path.push_str(&format!("[{next}]")),
-        }
-    }
-    path
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::position::Positions;
 use super::position::is_secret;
-use super::shown::{Lines, without_credentials};
+use super::shown::{Lines, without_credentials, without_secret};
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -58,6 +58,14 @@ impl Found {
         Self { at, ..Self::value(String::new(), message) }
     }
 
+    /// The same, with more words, if there are any.
+    pub(super) fn with_words(mut self, more: &str) -> Self {
+        if !more.is_empty() {
+            self.message = format!("{} ({more})", self.message);
+        }
+        self
+    }
+
     /// The same, with the line of another place in its message.
     pub(super) fn with(self, also: String) -> Self {
         Self { also: Some(also), ..self }
@@ -72,16 +80,24 @@ impl Problem {
     }
 }
 
+/// The longest message or path that is shown, in characters: a value may be as long as the file.
+const LONGEST: usize = 600;
+
 /// Everything that is wrong with a file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Problems(Vec<Problem>);
+pub struct Problems {
+    located: Vec<Problem>,
+    /// How many more there are of which nobody has noted what they are.
+    more: usize,
+}
 
 impl Problems {
-    pub(super) fn locate(file: &str, text: &str, found: Vec<Found>) -> Self {
+    pub(super) fn locate(file: &str, text: &str, found: Vec<Found>, more: usize) -> Self {
         if found.is_empty() {
             return Self::default();
         }
-        let positions = Positions::of(text);
+        let paths = found.iter().flat_map(|found| [Some(found.path.as_str()), found.also.as_deref()]);
+        let positions = Positions::of(text, paths.flatten());
         let (secrets, read_to_end) = positions.secrets();
         // What is no YAML for the one parser may be some for the other.
         let sound = read_to_end && found.iter().all(|found| found.at.is_none());
@@ -104,39 +120,39 @@ impl Problems {
                     file: file.to_owned(),
                     line,
                     column,
-                    path: without_credentials(&found.path).into_owned(),
-                    message: without_credentials(&message).into_owned(),
+                    path: cut(&without_credentials(&without_secret(&found.path))),
+                    message: cut(&without_credentials(&message)),
                     suggestion: found.suggestion,
                     snippet: lines.shown(line, most),
                 }
             })
             .collect();
         problems.sort_by_key(|problem| (problem.line, problem.column));
-        Self(problems)
+        Self { located: problems, more }
     }
 
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.located.len() + self.more
     }
 
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.located.is_empty()
     }
 
     /// All of them, in the order of the file.
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
-        self.0.iter()
+        self.located.iter()
     }
 
     /// The first `most` of them for a place that is no page, and how many more there are.
     #[must_use]
     pub fn beginning(&self, most: usize) -> String {
-        let mut shown: Vec<String> = self.0.iter().take(most).map(Problem::to_string).collect();
-        if let Some(more @ 1..) = self.0.len().checked_sub(most) {
+        let mut shown: Vec<String> = self.located.iter().take(most).map(Problem::to_string).collect();
+        if let Some(more @ 1..) = self.len().checked_sub(most) {
             shown.push(format!("... and {more} more; adf-cron check shows all"));
         }
         shown.join("\n")
@@ -145,19 +161,30 @@ impl Problems {
     /// `file:line:col` of the first one.
     #[must_use]
     pub fn first_location(&self) -> String {
-        self.0.first().map(|p| format!("{}:{}:{}", p.file, p.line, p.column)).unwrap_or_default()
+        self.located.first().map(|p| format!("{}:{}:{}", p.file, p.line, p.column)).unwrap_or_default()
+    }
+}
+
+/// The begin of a text that is too long to be shown.
+fn cut(text: &str) -> String {
+    match text.char_indices().nth(LONGEST) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{} [… {} bytes in all]", &text[..end], text.len()),
     }
 }
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, problem) in self.0.iter().enumerate() {
+        for (index, problem) in self.located.iter().enumerate() {
             if index > 0 {
                 writeln!(f)?;
             }
             write!(f, "{problem}")?;
         }
-        Ok(())
+        match self.more {
+            0 => Ok(()),
+            more => write!(f, "\n... and {more} more, which are not shown"),
+        }
     }
 }
 

@@ -5,6 +5,8 @@ use serde::de::{DeserializeOwned, Deserializer};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::words;
+
 /// A value of a shape, or why it is not one. A wrong value does not hide what is wrong beside it.
 #[derive(Debug, Clone)]
 pub(super) struct Field<T>(pub(super) Result<T, String>);
@@ -36,6 +38,8 @@ pub(super) trait Section: DeserializeOwned + JsonSchema + 'static {
     const LATER: &'static [&'static str] = &[];
     /// Keys that people look for here, and where they belong.
     const ELSEWHERE: &'static [(&'static str, &'static str)] = &[];
+    /// Keys of others, with ours.
+    const FOREIGN: &'static [(&'static str, &'static str, &'static str)] = &[];
 }
 
 /// A schedule file of adf-cron.
@@ -60,7 +64,24 @@ pub(super) struct File {
     pub(super) pipelines: Option<Value>,
 }
 
-impl Section for File {}
+impl Section for File {
+    const ELSEWHERE: &'static [(&'static str, &'static str)] = &[
+        ("timezone", "under `defaults:`, or to an entry"),
+        ("retry", "under `defaults:`, or to an entry"),
+        ("overlap", "under `defaults:`, or to an entry"),
+        ("missed", "under `defaults:`, or to an entry"),
+        ("parameters", "under `defaults:`, or to an entry"),
+        ("tenant_id", "under `azure:`"),
+        ("client_id", "under `azure:`"),
+        ("client_secret", "under `azure:`"),
+        ("subscription_id", "under `azure:`"),
+        ("resource_group", "under `azure:`"),
+        ("factory", "under `azure:`"),
+        ("heartbeat", "under `daemon:`"),
+        ("retention", "under `daemon:`"),
+    ];
+    const FOREIGN: &'static [(&'static str, &'static str, &'static str)] = words::OF_FILE;
+}
 
 /// How Entra ID and Data Factory are reached.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -98,6 +119,7 @@ pub(super) struct Azure {
 
 impl Section for Azure {
     const LATER: &'static [&'static str] = &["federated_token", "managed_identity"];
+    const FOREIGN: &'static [(&'static str, &'static str, &'static str)] = words::OF_AZURE;
 }
 
 /// Where a secret is read from: one of these.
@@ -241,6 +263,7 @@ impl Section for Entry {
         ("tenant_id", "under `azure:`"),
         ("client_id", "under `azure:`"),
     ];
+    const FOREIGN: &'static [(&'static str, &'static str, &'static str)] = words::OF_ENTRY;
 }
 
 /// When an entry fires.
@@ -304,6 +327,7 @@ impl Section for Rule {
         ("endTime", "under `recurrence:`"),
         ("timeZone", "under `recurrence:`"),
     ];
+    const FOREIGN: &'static [(&'static str, &'static str, &'static str)] = words::OF_RULE;
 }
 
 /// What is left out: one item or several.

@@ -7,6 +7,8 @@ use super::position::{SECRET_KEYS, Secret, is_secret};
 /// The longest line that is shown, in characters.
 const LONGEST: usize = 160;
 const HIDDEN: &str = "[hidden]";
+/// How alike a word must be to the name of a secret to be taken for it.
+const ALIKE: f64 = 0.9;
 
 /// A text without the user and the password of an address: what stands between `//` and `@`.
 pub(super) fn without_credentials(text: &str) -> Cow<'_, str> {
@@ -18,6 +20,14 @@ pub(super) fn without_credentials(text: &str) -> Cow<'_, str> {
     text.into()
 }
 
+/// A key or a path without what follows the name of a secret in it: a colon may have been forgotten.
+pub(super) fn without_secret(text: &str) -> Cow<'_, str> {
+    match after_secret_word(text) {
+        Some(end) => format!("{} {HIDDEN}", &text[..end]).into(),
+        None => text.into(),
+    }
+}
+
 /// The lines of a text. Each is looked at once, however many of them are shown.
 #[derive(Debug)]
 pub(super) struct Lines<'a>(Vec<Line<'a>>);
@@ -25,6 +35,8 @@ pub(super) struct Lines<'a>(Vec<Line<'a>>);
 #[derive(Debug)]
 struct Line<'a> {
     text: &'a str,
+    /// The byte after the last `@`, which ends the password of an address.
+    last_at: usize,
     /// The byte from which on nothing is shown.
     hidden_from: Option<usize>,
 }
@@ -35,11 +47,20 @@ impl<'a> Lines<'a> {
     pub(super) fn of(text: &'a str, secrets: &[Secret], read_to_end: bool) -> Self {
         let mut outline = Outline::default();
         let mut open = Open::default();
+        let mut azure = AzureBlock::default();
         let line = |text: &'a str| {
             let keys = secret_keys(text);
             let by_indent = outline.hidden_from(text, keys.first().copied());
-            let by_look = if read_to_end { None } else { open.hidden_from(text, &keys, by_indent.is_some()) };
-            Line { text, hidden_from: by_indent.into_iter().chain(by_look).min() }
+            let by_look = if read_to_end {
+                None
+            } else {
+                // Nobody knows what is a key here, and what its value.
+                let by_brackets = open.hidden_from(text, &keys, by_indent.is_some());
+                let by_block = azure.hidden_from(text);
+                by_brackets.into_iter().chain(by_block).chain(after_secret_word(text)).min()
+            };
+            let last_at = text.rfind('@').map_or(0, |at| at + 1);
+            Line { text, last_at, hidden_from: by_indent.into_iter().chain(by_look).min() }
         };
         // What YAML takes for the end of a line.
         let split = text.split('\n').flat_map(|line| line.strip_suffix('\r').unwrap_or(line).split('\r'));
@@ -54,6 +75,10 @@ impl<'a> Lines<'a> {
         let (first, column) = secret.from;
         let end = secret.last_line.min(self.0.len());
         for (index, line) in self.0.iter_mut().enumerate().take(end).skip(first.saturating_sub(1)) {
+            // A line may hold many secrets, and what stands behind the first is hidden with it.
+            if index + 1 == first && line.hidden_from.is_some_and(|known| known <= column) {
+                continue;
+            }
             let from = match index + 1 == first {
                 true => line.text.char_indices().nth(column).map_or(line.text.len(), |(at, _)| at),
                 false => indent(line.text),
@@ -65,19 +90,26 @@ impl<'a> Lines<'a> {
     /// A line, from 1, cut at 160 characters, with a placeholder for what is secret; at most its first
     /// `most` characters are known not to be.
     pub(super) fn shown(&self, line: usize, most: Option<usize>) -> Option<String> {
-        let Line { text, hidden_from } = self.0.get(line.checked_sub(1)?)?;
+        let Line { text, last_at, hidden_from } = self.0.get(line.checked_sub(1)?)?;
         if text.is_empty() {
             return None;
         }
-        let most = most.and_then(|most| text.char_indices().nth(most)).map(|(at, _)| at);
+        // Lines may be long, and one may be shown for many problems: only its begin is looked at.
+        let within = |most: usize| text.char_indices().nth(most.min(LONGEST)).map(|(at, _)| at);
+        let most = most.and_then(within);
         let from = hidden_from.iter().copied().chain(most).min();
-        let shown = match from.and_then(|from| text.get(..from)) {
+        let end = within(LONGEST).unwrap_or(text.len());
+        let shown = match from.filter(|from| *from <= end).and_then(|from| text.get(..from)) {
             Some(before) if before.trim().is_empty() => format!("{before}{HIDDEN}"),
             Some(before) => format!("{} {HIDDEN}", before.trim_end()),
-            None => (*text).to_owned(),
+            None => match text[..end].split_once("//") {
+                // The password may end behind what is shown.
+                Some((before, _)) if *last_at > end => format!("{before}//{HIDDEN}"),
+                _ => text[..end].to_owned(),
+            },
         };
         let plain = |character: char| if character.is_control() { ' ' } else { character };
-        Some(without_credentials(&shown).chars().take(LONGEST).map(plain).collect())
+        Some(without_credentials(&shown).chars().map(plain).collect())
     }
 }
 
@@ -121,6 +153,48 @@ impl Outline {
     }
 }
 
+/// The `azure:` block of a text that could not be read: all in it may be the secret, but for what begins with another
+/// key of it.
+#[derive(Default)]
+struct AzureBlock {
+    /// How far its key is indented, within it.
+    within: Option<usize>,
+}
+
+impl AzureBlock {
+    const KEYS: [&str; 13] = [
+        "cloud",
+        "authority",
+        "resource_manager",
+        "audience",
+        "ca_file",
+        "tenant_id",
+        "client_id",
+        "client_secret",
+        "client_certificate",
+        "token_endpoint",
+        "subscription_id",
+        "resource_group",
+        "factory",
+    ];
+    const BESIDE: [&str; 5] = ["version", "ledger", "daemon", "defaults", "pipelines"];
+
+    fn hidden_from(&mut self, line: &str) -> Option<usize> {
+        let (own, content) = (indent(line), line.trim_start());
+        let (key, value) = content.split_once(':').unwrap_or((content, ""));
+        let key = key.trim().trim_matches(['"', '\'']);
+        if key == "azure" {
+            self.within = Some(own);
+            return (!value.trim().is_empty()).then(|| line.len() - value.len());
+        }
+        let outer = self.within?;
+        if own <= outer && Self::BESIDE.contains(&key) {
+            self.within = None;
+        }
+        (self.within.is_some() && !Self::KEYS.contains(&key)).then_some(own)
+    }
+}
+
 /// What is still open at the end of a line of a text that could not be read: brackets, a quote, and a secret
 /// in them.
 #[derive(Default)]
@@ -149,7 +223,7 @@ impl Open {
         let mut begins = true;
         let mut letters = line.char_indices().peekable();
         while let Some((at, letter)) = letters.next() {
-            if self.quote.is_none() && self.secret.is_none() && keys.contains(&at) {
+            if self.quote.is_none() && self.secret.is_none() && keys.binary_search(&at).is_ok() {
                 self.secret = Some(self.brackets);
             }
             match (self.quote, letter) {
@@ -179,7 +253,7 @@ impl Open {
                 _ => false,
             };
         }
-        if self.quote.is_none() && self.secret.is_none() && keys.contains(&line.len()) {
+        if self.quote.is_none() && self.secret.is_none() && keys.binary_search(&line.len()).is_ok() {
             self.secret = Some(self.brackets);
         }
         if self.secret == Some(0) && self.brackets == 0 && self.quote.is_none() {
@@ -211,13 +285,42 @@ fn secret_keys(line: &str) -> Vec<usize> {
         })
         .collect();
     // A key whose colon was forgotten.
-    let begin = indent(line);
-    let word = line[begin..].split([' ', '=']).next().unwrap_or_default();
+    let begin = line.len() - line.trim_start_matches([' ', '\t', '-', '?', '{', '[', ',', '"', '\'']).len();
+    let word = line[begin..].split(is_no_letter).next().unwrap_or_default();
     if ends.is_empty() && is_secret(word) {
         ends.push(begin + word.len());
     }
     ends.sort_unstable();
     ends
+}
+
+fn is_no_letter(letter: char) -> bool {
+    !letter.is_alphanumeric() && !matches!(letter, '_' | '-' | '.')
+}
+
+/// The byte after the first word in a line that looks like the name of a secret, if anything follows it.
+pub(super) fn after_secret_word(line: &str) -> Option<usize> {
+    const PARTS: [&str; 6] = ["secret", "certificate", "passw", "pwd", "token", "credential"];
+    const NAMES: [&str; 4] = ["client_secret", "client_certificate", "secret", "password"];
+    let mut at = 0;
+    // Whoever writes a name in so wrong a way may have misspelt it, too.
+    let looks_secret = |word: &str| {
+        let lower = word.to_ascii_lowercase();
+        PARTS.iter().any(|part| lower.contains(part))
+            || is_secret(&lower)
+            || (word.len() < 64 && NAMES.iter().any(|name| strsim::jaro_winkler(name, &lower) > ALIKE))
+    };
+    for word in line.split_inclusive(is_no_letter) {
+        let letters = word.trim_end_matches(is_no_letter);
+        at += word.len();
+        if letters.len() > 2 && looks_secret(letters) {
+            let end = at - word.len() + letters.len();
+            let rest = line[end..].trim_start_matches(['"', '\'', ' ', '\t']);
+            let from = if rest.starts_with(':') { line.len() - rest.len() + 1 } else { end };
+            return (!line[from..].trim().is_empty()).then_some(from);
+        }
+    }
+    None
 }
 
 #[cfg(test)]
@@ -258,6 +361,21 @@ mod tests {
             ("client_secret hunter2\nb: 1", "client_secret [hidden]\nb: 1"),
             ("client_secret=hunter2\nb: 1", "client_secret [hidden]\nb: 1"),
             ("a: b\rclient_secret: hunter2\rb: 1", ""),
+            ("- client_secret hunter2\nb: 1", "- client_secret [hidden]\nb: 1"),
+            ("a: { client_secret \"hunter2\" }\nb: 1", "a: { client_secret [hidden]\nb: 1"),
+            ("client_secret\t: hunter2\nb: 1", "client_secret [hidden]\nb: 1"),
+            ("client_secret;hunter2\nb: 1", "client_secret [hidden]\nb: 1"),
+            ("client_secret：hunter2\nb: 1", "client_secret [hidden]\nb: 1"),
+            ("? client_secret\n: hunter2\nb: 1", ""),
+            ("client_secret\n: hunter2\nb: 1", ""),
+            ("clientSecretValue: hunter2\nb: 1", "clientSecretValue: [hidden]\nb: 1"),
+            ("client_secert: hunter2\nb: 1", "client_secert: [hidden]\nb: 1"),
+            ("a: b, password = hunter2\nb: 1", "a: b, password [hidden]\nb: 1"),
+            ("resource_group: rg client_secret: hunter2\nb: 1", ""),
+            ("azure:\n  client_id: x\n  hunter2\n  geheim: hunter2\nledger: y", ""),
+            ("azure: { client_id: x, geheim: hunter2 }\nledger: y", "azure: [hidden]\nledger: y"),
+            ("\"azure\":\n  client_secret:\n  hunter2: x\n# hunter2\nledger: y", ""),
+            ("name: refresh-token\nschedule: * * * * *", "name: refresh-token\nschedule: * * * * *"),
         ] {
             let shown = shown(text);
             assert!(!shown.contains("hunter2"), "{shown}");

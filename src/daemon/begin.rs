@@ -44,15 +44,14 @@ pub(super) fn say_failed(outside: &Outside, what: &str, error: &dyn std::error::
 
 /// Reads the schedule, takes the lock and opens the ledger.
 pub(super) async fn begin(outside: &Outside) -> Result<Begun, Exit> {
-    let (loaded, rejected) =
-        match schedule_file::load(&outside.config, &outside.environment, outside.clock.now().wall) {
-            Ok(loaded) => (Some(loaded), None),
-            Err(rejection) if outside.strict => {
-                outside.output.say(&rejection.event("nothing runs (--strict)"));
-                return Err(Exit::Config);
-            }
-            Err(rejection) => (None, Some(rejection)),
-        };
+    let (loaded, rejected) = match load(outside).await {
+        Ok(loaded) => (Some(loaded), None),
+        Err(rejection) if outside.strict => {
+            outside.output.say(&rejection.event("nothing runs (--strict)"));
+            return Err(Exit::Config);
+        }
+        Err(rejection) => (None, Some(rejection)),
+    };
     let path = ledger_of(loaded.as_ref(), rejected.as_ref(), outside);
     // A wrong file on a host that never ran a schedule must not leave an empty ledger behind.
     if let Some(rejection) = &rejected
@@ -72,6 +71,18 @@ pub(super) async fn begin(outside: &Outside) -> Result<Begun, Exit> {
     let lock_taken = by_the_clock_now(lock_taken, outside.clock.now());
     let before = entries_before(outside, &loaded, &snapshot);
     Ok(Begun { loaded, rejected, ledger, lock, lock_taken, snapshot, before })
+}
+
+/// Reads the schedule file beside the loop, which a signal may end meanwhile.
+async fn load(outside: &Outside) -> Result<Loaded, Rejection> {
+    let (done, read) = tokio::sync::oneshot::channel();
+    let (path, environment) = (outside.config.clone(), Arc::clone(&outside.environment));
+    schedule_file::load_beside(path, environment, outside.clock.now().wall, move |read| {
+        // Nobody listens any more once a signal has ended the start.
+        let _ = done.send(read);
+    });
+    let failed = |_| Err(Rejection::of(&outside.config, "no thread could be started to read it"));
+    read.await.unwrap_or_else(failed)
 }
 
 fn entries_before(outside: &Outside, loaded: &Loaded, snapshot: &Snapshot) -> Vec<Arc<Entry>> {

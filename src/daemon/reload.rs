@@ -49,9 +49,9 @@ impl Daemon {
         self.reloads.under_way = true;
         let (path, environment) = (self.outside.config.clone(), Arc::clone(&self.outside.environment));
         let (done, now) = (self.reloads.done.clone(), self.outside.clock.now().wall);
-        self.tasks.blocking(move || {
+        schedule_file::load_beside(path, environment, now, move |read| {
             // Nobody listens any more once the daemon has drained.
-            let _ = done.send(Box::new(schedule_file::load(&path, &environment, now)));
+            let _ = done.send(Box::new(read));
         });
     }
 

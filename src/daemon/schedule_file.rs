@@ -1,11 +1,14 @@
 //! Reading the schedule file for the daemon: what is in force after it, or why not.
 
-use std::io::Read as _;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::azure::Environment;
+use crate::azure::{Environment, file};
 use crate::config::{self, Problems, Settings};
 use crate::engine::Schedule;
 use crate::event::{Event, Fields, Level, Name};
@@ -16,6 +19,17 @@ pub const MAX_FILE_BYTES: u64 = 32 * 1024 * 1024;
 
 /// So are holiday files larger than this.
 const MAX_HOLIDAY_BYTES: u64 = 1024 * 1024;
+
+/// How long the files that are read may take in all while a person waits, and while nobody does.
+const PERSON_WAITS: Duration = Duration::from_millis(1_500);
+const NOBODY_WAITS: Duration = Duration::from_secs(10);
+/// How long it may take in all. The bounds of texts are far below it; it is for what they have missed.
+const MOST_TIME: Duration = Duration::from_secs(60);
+/// How often it is looked whether a file is still being read.
+const TICK: Duration = Duration::from_millis(50);
+/// The stack on which schedules are read. At all bounds of depth together a tenth of it is enough, without
+/// optimisation a half.
+const STACK: usize = 8 * 1024 * 1024;
 
 /// The most problems that an event shows: a log is no place for all of a large file's.
 const SHOWN: usize = 20;
@@ -85,49 +99,133 @@ impl Rejection {
 /// A sentence for people, when the file cannot be read or is too large.
 pub fn read(path: &Path) -> Result<Vec<u8>, String> {
     let shown = path.display();
-    let file = std::fs::File::open(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => {
+    file::read(path, MAX_FILE_BYTES).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => {
             format!("{shown}: there is no such file; give one with --config or ADF_CRON_CONFIG")
         }
-        std::io::ErrorKind::PermissionDenied => {
+        ErrorKind::PermissionDenied => {
             format!("{shown}: {error}; people who may read it are in the group that owns it (adf-cron)")
         }
+        ErrorKind::FileTooLarge => {
+            format!("{shown}: the file is larger than 32 MiB; schedules of that size are refused")
+        }
         _ => format!("{shown}: {error}"),
-    })?;
-    let mut text = Vec::new();
-    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut text).map_err(|error| format!("{shown}: {error}"))?;
-    if text.len() as u64 > MAX_FILE_BYTES {
-        return Err(format!("{shown}: the file is larger than 32 MiB; schedules of that size are refused"));
-    }
-    Ok(text)
+    })
 }
 
 /// Reads a holiday file.
 fn holiday_file(path: &Path) -> Result<Vec<u8>, String> {
     let shown = path.display();
-    let mut text = Vec::new();
-    let file = std::fs::File::open(path).map_err(|error| format!("{shown}: {error}"))?;
-    let most = MAX_HOLIDAY_BYTES;
-    file.take(most + 1).read_to_end(&mut text).map_err(|error| format!("{shown}: {error}"))?;
-    if text.len() as u64 > most {
-        return Err(format!("{shown}: the file is larger than 1 MiB; it should hold one date a line"));
-    }
-    Ok(text)
+    file::read(path, MAX_HOLIDAY_BYTES).map_err(|error| match error.kind() {
+        ErrorKind::FileTooLarge => {
+            format!("{shown}: the file is larger than 1 MiB; it should hold one date a line")
+        }
+        _ => format!("{shown}: {error}"),
+    })
 }
 
-/// Reads and validates a schedule file, at the time `now`.
+/// Reads and validates a schedule file, at the time `now`, for a person who waits.
 ///
 /// # Errors
 /// [`Rejection`], with everything that is wrong.
 pub fn load(path: &Path, environment: &Environment, now: Timestamp) -> Result<Loaded, Rejection> {
-    let text = read(path).map_err(|message| Rejection::unreadable(path, message))?;
+    load_within(PERSON_WAITS, path, environment, now)
+}
+
+/// The same beside everything else. `done` gets the result, unless the process ends before.
+pub(super) fn load_beside(
+    path: PathBuf,
+    environment: Environment,
+    now: Timestamp,
+    done: impl FnOnce(Result<Loaded, Rejection>) + Send + 'static,
+) {
+    let load = move || done(load_within(NOBODY_WAITS, &path, &environment, now));
+    // Without a thread nothing is read, and nobody is told: the system cannot start anything either.
+    let _ = std::thread::Builder::new().name("load".to_owned()).spawn(load);
+}
+
+/// The file that is being read now.
+type Current = Arc<Mutex<Option<PathBuf>>>;
+
+/// Reads and validates on a thread of its own, whose stack is known, and which is left behind when a file hangs.
+fn load_within(
+    patience: Duration,
+    path: &Path,
+    environment: &Environment,
+    now: Timestamp,
+) -> Result<Loaded, Rejection> {
+    let (done, result) = mpsc::channel();
+    let current = Current::default();
+    let work = {
+        let (path, environment, current) = (path.to_owned(), Arc::clone(environment), Arc::clone(&current));
+        move || {
+            // Nobody listens any more once it took too long.
+            let _ = done.send(load_here(&path, &environment, now, &current));
+        }
+    };
+    let thread = std::thread::Builder::new().name("schedule".to_owned()).stack_size(STACK);
+    thread
+        .spawn(work)
+        .map_err(|error| Rejection::of(path, &format!("no thread could be started to read it: {error}")))?;
+    // Only the reading of files is counted: how long the rest takes is bounded, and depends on the host.
+    let (mut reading, mut all) = (Duration::ZERO, Duration::ZERO);
+    loop {
+        match result.recv_timeout(TICK) {
+            Ok(result) => return result,
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(Rejection::of(path, "a defect of this program ended the reading of it"));
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        all += TICK;
+        if all >= MOST_TIME {
+            let message = format!("it could not be read within {} s; make it simpler", MOST_TIME.as_secs());
+            return Err(Rejection::of(path, &message));
+        }
+        let current = current.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(file) = current {
+            reading += TICK;
+            if reading >= patience {
+                let shown = file.display();
+                let message = format!(
+                    "reading {shown} takes longer than {} ms; look whether its file system answers",
+                    patience.as_millis()
+                );
+                return Err(Rejection::of(path, &message));
+            }
+        }
+    }
+}
+
+fn load_here(
+    path: &Path,
+    environment: &Environment,
+    now: Timestamp,
+    current: &Current,
+) -> Result<Loaded, Rejection> {
+    let watched = |path: &Path, read: &dyn Fn(&Path) -> Result<Vec<u8>, String>| {
+        *current.lock().unwrap_or_else(PoisonError::into_inner) = Some(path.to_owned());
+        let bytes = read(path);
+        *current.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        bytes
+    };
+    let text = watched(path, &read).map_err(|message| Rejection::unreadable(path, message))?;
     let look_up = |name: &str| environment(name);
-    let outside = config::Outside { environment: &look_up, file: &holiday_file };
+    let holidays = |path: &Path| watched(path, &holiday_file);
+    let outside = config::Outside { environment: &look_up, file: &holidays };
     let read = config::load(&text, &path.display().to_string(), outside, now);
+    if let Some(ca_file) = read.as_ref().ok().and_then(|settings| settings.azure.ca_file.as_deref()) {
+        // The client reads it, and says what is wrong with it. Here it may hang, there it may not.
+        let _ = watched(ca_file, &read_any);
+    }
     let kept = read.as_ref().ok().filter(|settings| !settings.holidays.is_empty()).map(|settings| {
         config::with_holidays(&String::from_utf8_lossy(&text), &settings.holidays).into_bytes()
     });
     of(&kept.unwrap_or(text), read, CronRules::CURRENT)
+}
+
+fn read_any(path: &Path) -> Result<Vec<u8>, String> {
+    file::read(path, MAX_FILE_BYTES).map_err(|error| error.to_string())
 }
 
 /// Validates the text of a schedule that was in force before, its cron expressions read by these rules.

@@ -56,6 +56,11 @@ impl Except {
         self.dates.is_empty() && self.weekdays == 0 && self.crons.is_empty()
     }
 
+    /// For how many it counts that it was asked once.
+    pub(super) fn cost(&self) -> u32 {
+        1 + u32::try_from(self.crons.len() / 4).unwrap_or(u32::MAX - 1)
+    }
+
     /// If a nominal time is left out: the last second that is left out with it, at least.
     pub(super) fn until(&self, nominal: Nominal, zone: &Zone) -> Option<Nominal> {
         let (at, rules) = (nominal.timestamp(), zone.rules());

@@ -36,6 +36,7 @@ mod times;
 mod windows;
 mod zone;
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,8 +55,9 @@ pub(crate) use times::each;
 pub use zone::Zone;
 
 /// Times in a row that may be left out one by one; whole minutes, hours and days count once. A calendar that goes on
-/// like that, `every: 2s` without all even seconds, has no further time.
-const MOST_LEFT_OUT: u32 = 1_000_000;
+/// like that, `every: 2s` without all even seconds, has no further time. A day has fewer seconds. Where many expressions
+/// are left out, each such time counts for several.
+const MOST_LEFT_OUT: u32 = 100_000;
 
 /// Why a schedule cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -198,12 +200,31 @@ impl Calendar {
     /// The first nominal time after `after`, if there is one in the next fifty years.
     #[must_use]
     pub fn next_after(&self, after: Nominal) -> Option<Nominal> {
+        self.next_within(after, &Cell::new(MOST_LEFT_OUT))
+    }
+
+    /// Whether anything is left out by `except`.
+    #[must_use]
+    pub fn leaves_out(&self) -> bool {
+        self.spec.except.is_some() || self.spec.rules.iter().any(|rule| rule.except.is_some())
+    }
+
+    /// Whether very many times are left out one by one before the next one after `after`, which takes long to find out.
+    #[must_use]
+    pub fn is_slow_after(&self, after: Nominal) -> bool {
+        let left = Cell::new(MOST_LEFT_OUT);
+        let _ = self.next_within(after, &left);
+        left.get() < MOST_LEFT_OUT / 4 * 3
+    }
+
+    /// The same, while times may still be left out one by one.
+    fn next_within(&self, after: Nominal, left: &Cell<u32>) -> Option<Nominal> {
         let after = self.spec.start.map_or(Some(after), |start| not_before(start, after))?;
         let union = |after| {
-            let next = self.spec.rules.iter().filter_map(|rule| self.rule_next(rule, after)).min()?;
+            let next = self.spec.rules.iter().filter_map(|rule| self.rule_next(rule, after, left)).min()?;
             Some(next).filter(|nominal| self.spec.end.is_none_or(|end| nominal.timestamp() < end))
         };
-        not_except(self.spec.except.as_deref(), &self.spec.zone, after, union)
+        not_except(self.spec.except.as_deref(), &self.spec.zone, after, left, union)
     }
 
     /// The last nominal time before `before`, if there is one in the fifty years before.
@@ -305,7 +326,7 @@ impl Calendar {
         self.previous_before(nominal)
     }
 
-    fn rule_next(&self, rule: &Rule, after: Nominal) -> Option<Nominal> {
+    fn rule_next(&self, rule: &Rule, after: Nominal, left: &Cell<u32>) -> Option<Nominal> {
         let after = rule.start.map_or(Some(after), |start| not_before(start, after))?;
         let next = |after| match &rule.form {
             Form::Cron(cron) => {
@@ -321,7 +342,7 @@ impl Calendar {
         let within = |after| {
             next(after).filter(|nominal: &Nominal| rule.end.is_none_or(|end| nominal.timestamp() < end))
         };
-        not_except(rule.except.as_deref(), &rule.zone, after, within)
+        not_except(rule.except.as_deref(), &rule.zone, after, left, within)
     }
 }
 
@@ -337,19 +358,18 @@ fn not_except(
     except: Option<&Except>,
     zone: &Zone,
     after: Nominal,
+    left: &Cell<u32>,
     next: impl Fn(Nominal) -> Option<Nominal>,
 ) -> Option<Nominal> {
     let Some(except) = except else { return next(after) };
     let limit = after.as_second() + zone::LOOK_AHEAD.as_secs();
     let mut from = after;
-    for _ in 0..MOST_LEFT_OUT {
+    loop {
         let found = next(from).filter(|found| found.as_second() <= limit)?;
-        match except.until(found, zone) {
-            None => return Some(found),
-            Some(until) => from = until.max(found),
-        }
+        let Some(until) = except.until(found, zone) else { return Some(found) };
+        left.set(left.get().checked_sub(except.cost())?);
+        from = until.max(found);
     }
-    None
 }
 
 /// The calendar as text, in a form that no release may change: a changed fingerprint makes every entry

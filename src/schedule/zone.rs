@@ -45,6 +45,13 @@ impl Zone {
         }
     }
 
+    /// Whether there is a zone of this name.
+    #[must_use]
+    pub fn is_known(name: &str) -> bool {
+        let iana = windows::iana(name.trim()).unwrap_or(name);
+        name.eq_ignore_ascii_case("UTC") || TimeZone::get(iana).is_ok()
+    }
+
     /// Coordinated universal time.
     #[must_use]
     pub fn utc() -> Self {

@@ -9,6 +9,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::render::Stamp;
+use crate::event::printable;
 
 /// One event a line; a text of several lines follows, indented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,21 +69,16 @@ impl Parts {
     fn add(&mut self, field: &Field, value: &str) {
         match field.name() {
             "event" => value.clone_into(&mut self.name),
-            "message" => self.message = plain(value),
-            _ if value.contains('\n') => {
-                self.block.push_str(&value.lines().map(|line| plain(line) + "\n").collect::<String>())
-            }
+            "message" => self.message = printable(value).into_owned(),
+            _ if value.contains('\n') => self
+                .block
+                .push_str(&value.lines().map(|line| printable(line).into_owned() + "\n").collect::<String>()),
             name => {
                 let quote = if value.contains(' ') { "\"" } else { "" };
-                self.fields.push_str(&format!(" {name}={quote}{}{quote}", plain(value)));
+                self.fields.push_str(&format!(" {name}={quote}{}{quote}", printable(value)));
             }
         }
     }
-}
-
-/// No text of a service may move the cursor of whoever reads it.
-fn plain(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
 impl Visit for Parts {
@@ -101,6 +97,7 @@ mod tests {
 
     #[test]
     fn a_services_text_cannot_move_the_cursor() {
-        assert_eq!(plain("a\x1b[2Jb\u{9b}c日"), "a\\u{1b}[2Jb\\u{9b}c日");
+        assert_eq!(printable("a\x1b[2Jb\u{9b}c日"), "a\\u{1b}[2Jb\\u{9b}c日");
+        assert_eq!(printable("gpj.\u{202e}exe\u{2028}"), "gpj.\\u{202e}exe\\u{2028}");
     }
 }

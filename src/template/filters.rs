@@ -9,10 +9,17 @@ use jiff::{SignedDuration, Timestamp, ToSpan as _, ZonedDateTime};
 use minijinja::value::Kwargs;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, State, UndefinedBehavior, Value};
 
+use super::weight::Scale;
 use crate::schedule::Zone;
 
 /// The most steps that one template may take.
-const FUEL: u64 = 20_000;
+pub(super) const FUEL: u64 = 20_000;
+/// How deep loops may call themselves.
+const RECURSION: usize = 50;
+/// The most numbers of a range.
+const LONGEST_RANGE: usize = 10_000;
+/// The widest indent of JSON, in spaces.
+const WIDEST: usize = 16;
 
 /// What all templates are read and rendered with.
 pub(super) static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
@@ -20,6 +27,16 @@ pub(super) static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(||
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_fuel(Some(FUEL));
     environment.set_auto_escape_callback(|_| AutoEscape::None);
+    environment.set_recursion_limit(RECURSION);
+    environment.set_formatter(|output, state, value| {
+        let values = Scale::weigh(value).map_err(invalid)?;
+        state.consume_fuel(u64::try_from(values).unwrap_or(u64::MAX))?;
+        minijinja::escape_formatter(output, state, value)
+    });
+    // It writes out all that there is, however large.
+    environment.remove_global("debug");
+    environment.add_filter("tojson", tojson);
+    environment.add_function("range", range);
     environment.add_filter("date", date);
     environment.add_filter("zone", zone);
     environment.add_filter("shift", shift);
@@ -54,6 +71,37 @@ fn zone_of(state: &State<'_, '_>, named: Option<&str>) -> Result<TimeZone, Error
 
 fn zoned(state: &State<'_, '_>, time: &str, zone: Option<&str>) -> Result<ZonedDateTime, Error> {
     Ok(instant(time)?.to_zoned_datetime(zone_of(state, zone)?))
+}
+
+/// `range(9)`: what a loop within the bound on steps can go through.
+fn range(lower: isize, upper: Option<isize>, step: Option<isize>) -> Result<Value, Error> {
+    let all = minijinja::functions::range(lower, upper, step)?;
+    match all.len() {
+        Some(length) if length > LONGEST_RANGE => {
+            Err(invalid(format!("a range may hold at most {LONGEST_RANGE} numbers")))
+        }
+        _ => Ok(all),
+    }
+}
+
+/// `value | tojson`, of a value and an indent that are not too large: minijinja's own writes it all before it counts.
+fn tojson(
+    state: &State<'_, '_>,
+    value: &Value,
+    indent: Option<Value>,
+    named: Kwargs,
+) -> Result<Value, Error> {
+    let indent = match indent {
+        None => named.get::<Option<Value>>("indent")?,
+        given => given,
+    };
+    named.assert_all_used()?;
+    if indent.as_ref().and_then(Value::as_usize).is_some_and(|width| width > WIDEST) {
+        return Err(invalid(format!("an indent may be at most {WIDEST}")));
+    }
+    let values = Scale::weigh(value).map_err(invalid)?;
+    state.consume_fuel(u64::try_from(values).unwrap_or(u64::MAX))?;
+    minijinja::filters::tojson(value, indent, std::iter::empty::<(String, Value)>().collect())
 }
 
 /// `time | date('%Y-%m-%d')`: strftime, in the entry's zone, or in the zone given as second argument.

@@ -7,6 +7,7 @@
 mod filters;
 mod text;
 mod tried;
+mod weight;
 
 use std::collections::BTreeMap;
 
@@ -90,9 +91,12 @@ impl Context<'_> {
 
     /// Whether a text can be rendered, for this firing or for one like it with neighbours on both sides: what
     /// fails in the first or the last firing only is no mistake of the schedule.
-    fn try_out(&self, source: &str, text: &Text<'_>) -> Result<(), String> {
+    fn try_out(&self, source: &str, text: &Text<'_>) -> Result<u64, String> {
         let mut values = self.values(source);
-        let Err(error) = text.render(&values) else { return Ok(()) };
+        let error = match text.render(&values) {
+            Ok((_, steps)) => return Ok(steps),
+            Err(error) => error,
+        };
         let calendar = self.calendar;
         let alone = || {
             calendar.previous_before(self.scheduled_time).is_none()
@@ -104,7 +108,7 @@ impl Context<'_> {
         for value in values.values_mut().filter(|value| value.is_none()) {
             *value = Value::from(self.scheduled_time.to_string());
         }
-        text.render(&values).map(|_| ())
+        text.render(&values).map(|(_, steps)| steps)
     }
 }
 
@@ -141,14 +145,14 @@ impl Parameters {
         for (name, value) in &self.values {
             let mut failed = None;
             let rendered = each(value, &mut |source| {
-                if tried.holds(calendar, source) {
+                if tried.is_spent() || tried.holds(calendar, source) {
                     return Ok(());
                 }
                 let text = Text::read(source)?;
                 let enough = if tried::only_names(source) { 1 } else { usize::MAX };
                 for firing in firings().take(enough) {
                     failed = Some(firing.scheduled_time);
-                    firing.try_out(source, &text)?;
+                    tried.spend(firing.try_out(source, &text)?)?;
                 }
                 tried.add(calendar, source);
                 Ok(())
@@ -192,7 +196,7 @@ impl Parameters {
             let value = if self.literal.contains(name) {
                 value.clone()
             } else {
-                walk(value, &mut |text| Text::read(text)?.render(&context.values(text)))
+                walk(value, &mut |text| Ok(Text::read(text)?.render(&context.values(text))?.0))
                     .map_err(|misfit| misfit.of(name))?
             };
             rendered.insert(name.clone(), value);

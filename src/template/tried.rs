@@ -4,6 +4,9 @@ use std::collections::{HashMap, HashSet};
 
 use crate::schedule::{Calendar, Fingerprint};
 
+/// The steps that all trials of one schedule may take together: what they cost here, they cost again when they fire.
+const MOST_STEPS: u64 = 10_000_000;
+
 /// Templates that need no second look.
 #[derive(Debug, Default)]
 pub struct Tried {
@@ -13,9 +16,27 @@ pub struct Tried {
     of_zones: HashMap<String, HashSet<String>>,
     /// Others, by the calendar of their entry, since another one has other times.
     of_calendars: HashMap<Fingerprint, HashSet<String>>,
+    steps: u64,
 }
 
 impl Tried {
+    /// Counts the steps of a trial.
+    ///
+    /// # Errors
+    /// When the templates of a schedule cost too much in all.
+    pub(super) fn spend(&mut self, steps: u64) -> Result<(), String> {
+        self.steps = self.steps.saturating_add(steps);
+        match self.is_spent() {
+            true => Err("the templates up to here take too many steps in all; make them simpler".to_owned()),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether they did, so that nothing more is tried.
+    pub(super) fn is_spent(&self) -> bool {
+        self.steps > MOST_STEPS
+    }
+
     /// Whether this text has been read.
     pub(super) fn is_read(&self, text: &str) -> bool {
         self.read.contains(text)

@@ -22,6 +22,8 @@ mod drain;
 mod examples;
 mod explain;
 mod faults;
+mod fuzz;
+mod hostile;
 mod import;
 mod kills;
 mod main_job;

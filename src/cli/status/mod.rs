@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::{Format, Outside, complain, print, print_json, unreadable};
 use crate::daemon::Exit;
 use crate::daemon::schedule_file::{Loaded, Rejection};
+use crate::event::printable_lines;
 use crate::ledger::{Lock, SqliteLedger, Standing};
 
 /// The most held firings that are named.
@@ -81,7 +82,7 @@ pub(super) fn run(outside: &Outside, arguments: &Arguments) -> Exit {
     let problems = judge::problems(&facts);
     let written = match arguments.format {
         Format::Json => print_json(&shown::as_json(&facts, &problems)),
-        Format::Text => print(&shown::as_text(&facts, &problems)),
+        Format::Text => print(&printable_lines(&shown::as_text(&facts, &problems))),
     };
     if written == Exit::Done && !problems.is_empty() { Exit::Failed } else { written }
 }
