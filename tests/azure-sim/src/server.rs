@@ -37,6 +37,8 @@ pub(crate) struct Call {
     pub(crate) query: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+    /// The fault that happens to it, which is settled when it arrives: whoever has seen it may change the switches.
+    fault: Option<Effect>,
 }
 
 impl Call {
@@ -142,6 +144,7 @@ async fn read(shared: &Shared, request: hyper::Request<Incoming>) -> Result<Call
         query: head.uri.query().unwrap_or_default().to_owned(),
         headers: head.headers,
         body: Bytes::new(),
+        fault: None,
     };
     if operation != Operation::Admin {
         let mut inside = shared.lock();
@@ -160,6 +163,7 @@ async fn read(shared: &Shared, request: hyper::Request<Incoming>) -> Result<Call
             token,
             token_expired,
         });
+        call.fault = inside.take_fault(&call);
         drop(inside);
         shared.tell();
     } else {
@@ -170,13 +174,12 @@ async fn read(shared: &Shared, request: hyper::Request<Incoming>) -> Result<Call
 }
 
 async fn end(shared: &Shared, call: &Call) -> End {
-    let effect = shared.lock().take_fault(call);
     let work = || {
         let reply = shared.lock().work(&shared.url, call);
         shared.tell();
         reply
     };
-    match effect {
+    match call.fault.clone() {
         None => match call.operation {
             Operation::Token => token(shared, call).await,
             Operation::CreateRun => {
