@@ -2,6 +2,7 @@
 //! wrong beside it.
 
 use std::any::TypeId;
+use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -27,6 +28,9 @@ const LONGEST_WORD: usize = 64;
 const MOST_PROBLEMS: usize = 40_000;
 /// The most names of zones for which the one that was meant is looked for: each is compared with all that there are.
 const MOST_ZONES: usize = 200;
+
+/// So many doubts are shown: nobody reads more, and a large file may have one in each line.
+const MOST_DOUBTS: usize = 200;
 
 /// What is wrong so far, and what is looked up more than once.
 pub(super) struct Collector<'a> {
@@ -117,6 +121,19 @@ impl<'a> Collector<'a> {
     /// How much is wrong so far.
     pub(super) fn count(&self) -> usize {
         self.found.len() + self.more
+    }
+
+    /// Notes something that is valid and hardly meant.
+    fn doubt(&mut self, path: String, doubt: String) {
+        match self.doubts.len().cmp(&MOST_DOUBTS) {
+            Ordering::Less => self.doubts.push(Found::value(path, doubt)),
+            Ordering::Equal => {
+                let message =
+                    format!("there are more warnings from here on; the first {MOST_DOUBTS} are shown");
+                self.doubts.push(Found::value(path, message));
+            }
+            Ordering::Greater => {}
+        }
     }
 
     /// What is valid and hardly meant.
@@ -226,8 +243,7 @@ impl<'a> Collector<'a> {
         let cron = cron.map_err(|message| self.wrong(path, key, message)).ok()?;
         // What was accepted before is not doubted again.
         if self.now.is_some() {
-            let doubts = cron.doubts().into_iter().map(|doubt| Found::value(join(path, key), doubt));
-            self.doubts.extend(doubts);
+            cron.doubts().into_iter().for_each(|doubt| self.doubt(join(path, key), doubt));
         }
         Some(cron)
     }

@@ -163,6 +163,20 @@ fn check_warns_where_it_stands_of_what_is_valid_and_hardly_meant_and_ends_with_z
 }
 
 #[test]
+fn check_says_that_it_leaves_out_warnings_where_a_large_file_has_one_in_each_line() {
+    let names: Vec<String> = (0..300).map(|number| format!("entry-{number}")).collect();
+    let entries: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "0 0 13 * FRI")).collect();
+    let output = place(&entries).run(&["check"]);
+    assert_eq!(output.status.code(), Some(0));
+    let said = errors(&output);
+    assert_eq!(said.matches("warning: ").count(), 201);
+    assert!(
+        said.contains(":213:47: warning: there are more warnings from here on; the first 200 are shown\n"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_zone_that_is_an_offset_is_told_the_zone_whose_clock_has_it() {
     let place = Place::new();
     place.write("pipelines:\n  - { name: a, pipeline: P, schedule: '@daily', timezone: UTC+2 }\n");
