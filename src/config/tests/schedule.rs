@@ -62,6 +62,39 @@ fn a_recurrence_that_cannot_be_meant_is_refused_in_its_place() {
     assert!(said(twice).contains("give one of them"));
 }
 
+/// Data Factory heeds the offset, people mean the zone: `import` refuses the same with the same words.
+#[test]
+fn an_offset_beside_the_time_zone_of_a_recurrence_is_refused_unless_it_was_in_force_before() {
+    let recurrence = |start: &str, zone: &str| {
+        format!("{{ recurrence: {{ frequency: Day, interval: 1, startTime: '{start}'{zone} }} }}")
+    };
+    let berlin = ", timeZone: W. Europe Standard Time";
+    for start in ["2026-01-01T09:00:00Z", "2026-01-01T09:00:00+01:00"] {
+        let refused = said(&recurrence(start, berlin));
+        let words = format!(
+            "'{start}' has an offset beside the time zone 'Europe/Berlin', which the service does not heed then"
+        );
+        assert!(refused.contains(&words) && refused.contains("startTime"), "{refused}");
+    }
+    let end = ", timeZone: Europe/Berlin, endTime: '2027-01-01T09:00:00Z'";
+    assert!(said(&recurrence("2026-01-01T09:00:00", end)).contains("endTime"));
+    // UTC is UTC by whatever name, and the zone of the entry is this program's own.
+    for zone in [", timeZone: UTC", ", timeZone: Etc/UTC", ""] {
+        assert_eq!(
+            times(&recurrence("2026-01-01T09:00:00Z", zone), "", 1),
+            ["2026-01-01T09:00:00Z"],
+            "{zone}"
+        );
+    }
+    let pasted = recurrence("2026-01-01T09:00:00Z", berlin);
+    let text = format!("{AZURE}pipelines:\n  - {{ name: a, pipeline: P, schedule: {pasted} }}\n");
+    let accepted = load_accepted(text.as_bytes(), "s.yaml", &|_| None).unwrap();
+    let from = "2027-03-27T09:00:00Z".parse().unwrap();
+    let firings: Vec<String> =
+        accepted.entries[0].calendar.onwards(from).take(2).map(|nominal| nominal.to_string()).collect();
+    assert_eq!(firings, ["2027-03-27T09:00:00Z", "2027-03-28T08:00:00Z"]);
+}
+
 #[test]
 fn a_local_time_of_at_is_a_fixed_time_when_the_clock_changes() {
     // Berlin has no 02:30 on 29 March, and two on 25 October.
