@@ -22,8 +22,8 @@ pub fn offset_beside_zone(time: &str, zone: &Zone) -> Result<(), String> {
     match never_changes && zone.rules().to_offset(Timestamp::MIN) == Offset::UTC {
         true => Ok(()),
         false => Err(format!(
-            "'{time}' has an offset beside the time zone '{}', which the service does not heed then; take away one of \
-             them",
+            "'{time}' has an offset beside the time zone '{}', and the service does not heed the zone then; take away one \
+             of them",
             zone.name()
         )),
     }

@@ -21,6 +21,7 @@ mod examples;
 mod explain;
 mod faults;
 mod import;
+mod import_files;
 mod kills;
 mod main_job;
 mod manifest;

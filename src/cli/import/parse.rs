@@ -4,6 +4,9 @@
 /// The deepest nesting that is read: deeper ones are nobody's, and would take the stack.
 const DEEPEST: usize = 32;
 
+/// The longest name of a function.
+const LONGEST: usize = 100;
+
 /// How much of an expression a message shows, in characters.
 const SHOWN: usize = 120;
 
@@ -145,6 +148,9 @@ impl Reader<'_> {
         let name = self.rest[..length].to_owned();
         if name.is_empty() {
             return Err(self.wrong("a function, a text or a whole number is missing"));
+        }
+        if name.len() > LONGEST {
+            return Err(self.wrong("no function has so long a name"));
         }
         self.rest = &self.rest[length..];
         if let Ok(number) = name.parse() {

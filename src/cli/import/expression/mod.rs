@@ -9,6 +9,9 @@ use serde_json::{Map, Value};
 use self::times::Time;
 use super::parse::{self, Node};
 
+/// The longest text with expressions in it.
+const MOST_TEXT: usize = 16 * 1024;
+
 /// What expressions may ask a trigger for, as expressions of templates.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Names {
@@ -68,6 +71,10 @@ pub(super) fn constant(text: &str) -> Option<i64> {
 
 fn text_value(text: &str, names: &Names) -> Result<Value, String> {
     let parts = parse::text(text)?;
+    let is_plain = parts.iter().all(|part| matches!(part, Node::Text(_)));
+    if !is_plain && text.len() > MOST_TEXT {
+        return Err(format!("an expression of more than {MOST_TEXT} bytes has no equal here"));
+    }
     Ok(Value::String(match parts.as_slice() {
         [] => String::new(),
         [Node::Text(literal)] => escaped(literal),

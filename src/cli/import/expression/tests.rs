@@ -99,9 +99,8 @@ fn what_has_no_equal_is_refused_by_its_name() {
 }
 
 /// Each as it is written in trigger files, with its value for 2026-03-05T21:07:00Z.
-#[test]
-fn what_people_write_is_the_value_that_data_factory_gives() {
-    for (given, wanted) in [
+fn as_people_write() -> Vec<(&'static str, Value)> {
+    vec![
         (
             "@formatDateTime(convertFromUtc(trigger().scheduledTime, 'India Standard Time'), 'yyyy-MM-dd')",
             json!("2026-03-06"),
@@ -157,9 +156,36 @@ fn what_people_write_is_the_value_that_data_factory_gives() {
         ),
         ("@addHours('2026-01-01T00:00:00Z', 5, 'HH:mm')", json!("05:00")),
         ("x@{div(7, 2)}y", json!("x3y")),
-    ] {
+    ]
+}
+
+#[test]
+fn what_people_write_is_the_value_that_data_factory_gives() {
+    for (given, wanted) in as_people_write() {
         let template = imported(json!(given)).unwrap_or_else(|why| panic!("{given}: {why}"));
         let at = "2026-03-05T21:07:00Z".parse().unwrap();
         assert_eq!(nesting::rendered(&template, at), Ok(wanted), "{given}: {template}");
+    }
+}
+
+#[test]
+fn the_deepest_expression_that_is_read_becomes_a_template_or_a_refusal() {
+    let at = "2026-03-05T21:07:00Z".parse().unwrap();
+    for around in [
+        "concat({}, 'x')",
+        "toUpper({})",
+        "addDays({}, 1)",
+        "addDays(convertFromUtc({}, 'Europe/Berlin'), sub(1, 2), 'yyyy-MM-dd')",
+        "if(equals(dayOfWeek(trigger().scheduledTime), 4), {}, 'a')",
+        "convertToUtc(startOfDay(convertFromUtc({}, 'Europe/Berlin')), 'Europe/Berlin')",
+    ] {
+        let mut nested = "trigger().scheduledTime".to_owned();
+        while imported(json!(format!("@{nested}")))
+            .is_ok_and(|template| nesting::rendered(&template, at).is_ok())
+        {
+            nested = around.replace("{}", &nested);
+        }
+        let levels = nested.matches("(").count() / around.matches('(').count();
+        assert!((4..40).contains(&levels), "{around}: {levels}");
     }
 }

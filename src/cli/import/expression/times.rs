@@ -6,6 +6,7 @@ use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, TimeZone};
 use jiff::{SignedDuration, Timestamp};
 
+use super::super::fields;
 use super::super::format::{self, Offset};
 use super::{Term, fixed, logic, quoted};
 use crate::schedule::Zone;
@@ -190,7 +191,7 @@ pub(super) fn call(name: &str, lower: &str, terms: &[Term]) -> Result<Option<Ter
     }
     let (arguments, form) = terms.split_at(known);
     let form = form.first().map(text).transpose()?;
-    let zone = |term: &Term| Zone::parse(&text(term)?).map_err(|error| error.to_string());
+    let zone = |term: &Term| fields::named_zone(fixed(name, term)?);
     let result = match (lower, arguments) {
         ("converttoutc", [Term::Literal(local), zone_name]) if civil(local).is_some() => {
             literal_to_utc(name, local, &zone(zone_name)?)?

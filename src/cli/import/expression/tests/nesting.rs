@@ -74,17 +74,14 @@ fn instant(shows: DateTime) -> Timestamp {
     jiff::tz::TimeZone::UTC.to_timestamp(shows).unwrap()
 }
 
-/// A time nested in functions: the expression, and its value, if .NET gives one.
-fn nested(chance: &mut Chance, depth: usize, at: Timestamp) -> (String, Option<Net>) {
-    if depth == 0 {
-        return ("trigger().scheduledTime".to_owned(), Some(Net { shows: local(at, "UTC"), utc: true }));
-    }
-    let (inner, value) = nested(chance, depth - 1, at);
-    let changed = |value: Option<Net>, change: &dyn Fn(DateTime) -> DateTime| {
-        value.map(|net| Net { shows: change(net.shows), ..net })
-    };
-    let (number, zone) = (chance.number(40), chance.one_of(&ZONES));
-    match chance.below(9) {
+fn changed(value: Option<Net>, change: &dyn Fn(DateTime) -> DateTime) -> Option<Net> {
+    value.map(|net| Net { shows: change(net.shows), ..net })
+}
+
+/// A time that is moved by what its own clock shows.
+fn shifted(chance: &mut Chance, inner: &str, value: Option<Net>) -> (String, Option<Net>) {
+    let number = chance.number(40);
+    match chance.below(5) {
         0 => (
             format!("addDays({inner}, {number})"),
             changed(value, &|shows| shows.checked_add(number.days()).unwrap()),
@@ -116,7 +113,7 @@ fn nested(chance: &mut Chance, depth: usize, at: Timestamp) -> (String, Option<N
                 changed(value, &|shows| shows.checked_add(span).unwrap()),
             )
         }
-        4 => {
+        _ => {
             let unit = chance.one_of(&["Day", "Hour", "Month"]);
             let start = |shows: DateTime| match unit {
                 "Day" => shows.date().at(0, 0, 0, 0),
@@ -125,6 +122,18 @@ fn nested(chance: &mut Chance, depth: usize, at: Timestamp) -> (String, Option<N
             };
             (format!("startOf{unit}({inner})"), changed(value, &start))
         }
+    }
+}
+
+/// A time nested in functions: the expression, and its value, if .NET gives one.
+fn nested(chance: &mut Chance, depth: usize, at: Timestamp) -> (String, Option<Net>) {
+    if depth == 0 {
+        return ("trigger().scheduledTime".to_owned(), Some(Net { shows: local(at, "UTC"), utc: true }));
+    }
+    let (inner, value) = nested(chance, depth - 1, at);
+    let zone = chance.one_of(&ZONES);
+    match chance.below(9) {
+        0..=4 => shifted(chance, &inner, value),
         5 => {
             let of_zone = value.map(|net| Net { shows: local(instant(net.shows), zone), utc: false });
             match chance.below(2) {
