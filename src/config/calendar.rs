@@ -187,8 +187,8 @@ fn recurrence_rule(
             Ok::<_, String>(moment)
         })
     };
-    let (start, last) =
-        (its_own("startTime", inner.start_time.take()), its_own("endTime", inner.end_time.take()));
+    let end_time = inner.end_time.take().filter(|end| !recurrence::is_never(end));
+    let (start, last) = (its_own("startTime", inner.start_time.take()), its_own("endTime", end_time));
     let zone = of_its_own
         .or_else(|| collector.zone(path, "timezone", raw.timezone))
         .unwrap_or_else(|| around.zone.clone());

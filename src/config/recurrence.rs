@@ -29,6 +29,11 @@ pub fn offset_beside_zone(time: &str, zone: &Zone) -> Result<(), String> {
     }
 }
 
+/// Whether an end is the last day of all, as the service writes that there is none. It is beyond what can be computed.
+pub(super) fn is_never(end: &raw::Field<String>) -> bool {
+    end.0.as_ref().is_ok_and(|text| text.trim_start().starts_with("9999-12-31"))
+}
+
 /// Reads what a recurrence says, but for its start, end and zone.
 pub(super) fn read(
     collector: &mut Collector<'_>,

@@ -31,6 +31,12 @@ fn the_recurrence_of_a_trigger_is_read_as_data_factory_writes_it() {
     let stored =
         "{ recurrence: { frequency: Hour, interval: 6, startTime: '2026-01-05T06:30:00.1234567Z' } }";
     assert_eq!(times(stored, "", 1), ["2026-01-05T06:30:00Z"], "the service stores fractions of a second");
+    for never in ["9999-12-31T23:59:59.9999999Z", "9999-12-31T23:59:59", "9999-12-31"] {
+        let endless = format!(
+            "{{ recurrence: {{ frequency: Day, startTime: '0001-01-01T02:00:00Z', endTime: '{never}' }} }}"
+        );
+        assert_eq!(times(&endless, "", 9).len(), 9, "{never}");
+    }
     let single = "{ recurrence: { frequency: week, interval: 2, schedule: { hours: 7, weekDays: friday } }, start: 2026-01-05 }";
     assert_eq!(times(single, "", 2), ["2026-01-09T06:00:00Z", "2026-01-23T06:00:00Z"]);
     let last = "{ recurrence: { frequency: Month, schedule: { monthlyOccurrences: [{ day: Friday, occurrence: -1 }] } } }";
