@@ -175,14 +175,30 @@ fn recurrence_rule(
             format!("stands in the recurrence as `{own}` already; give one of them"),
         );
     }
-    let zone = collector
-        .zone(&place, "timeZone", inner.time_zone.take())
+    let of_its_own = collector.zone(&place, "timeZone", inner.time_zone.take());
+    // A schedule that was in force before goes on as it was read then.
+    let judged = of_its_own.clone().filter(|_| collector.now().is_some());
+    let mut its_own = |key, field| {
+        collector.read(&place, key, field, |text: String| {
+            let moment = Moment::parse(&text)?;
+            if let (Moment::Instant(_), Some(zone)) = (&moment, &judged) {
+                recurrence::offset_beside_zone(&text, zone)?;
+            }
+            Ok::<_, String>(moment)
+        })
+    };
+    let end_time = inner.end_time.take().filter(|end| !recurrence::is_never(end));
+    let (start, last) = (its_own("startTime", inner.start_time.take()), its_own("endTime", end_time));
+    let zone = of_its_own
         .or_else(|| collector.zone(path, "timezone", raw.timezone))
         .unwrap_or_else(|| around.zone.clone());
-    let start = time(collector, &place, "startTime", inner.start_time.take(), &zone)
-        .or_else(|| time(collector, path, "start", raw.start, &zone));
+    let mut instant = |key, moment: Option<Moment>| {
+        let instant = moment?.instant(&zone);
+        instant.map_err(|message| collector.wrong(&place, key, message)).ok()
+    };
+    let (start, last) = (instant("startTime", start), instant("endTime", last));
+    let start = start.or_else(|| time(collector, path, "start", raw.start, &zone));
     // Data Factory fires at its end, but not after it.
-    let last = time(collector, &place, "endTime", inner.end_time.take(), &zone);
     let end = last
         .and_then(|last| last.checked_add(SignedDuration::from_nanos(1)).ok())
         .or_else(|| time(collector, path, "end", raw.end, &zone));

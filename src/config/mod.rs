@@ -38,6 +38,7 @@ pub use except::{Dates, Holidays, with_holidays};
 pub use load::{ledger_hint, load, load_accepted};
 pub use problem::{Problem, Problems};
 pub use raw::schema;
+pub use recurrence::offset_beside_zone;
 pub use value::{Moment, duration};
 pub use yaml::value;
 

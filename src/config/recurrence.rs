@@ -1,15 +1,38 @@
 //! `recurrence:` in Data Factory's own shape, so that the JSON of a schedule trigger can be pasted as it is.
 
 use jiff::Timestamp;
+use jiff::tz::Offset;
 use serde_json::Value;
 
 use super::collect::{Collector, join, kind};
 use super::raw;
-use crate::schedule::{Frequency, RecurrenceSpec};
+use crate::schedule::{Frequency, RecurrenceSpec, Zone};
 
 /// The longest interval that the service takes.
 const MOST: u16 = 1_000;
 const WEEKDAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
+
+/// Refuses a time with an offset in a recurrence that names a time zone of its own: by what its users report, the service
+/// goes by UTC then, and by the zone where the zone is all that there is. Only where the zone is UTC are both the same.
+///
+/// # Errors
+/// In words.
+pub fn offset_beside_zone(time: &str, zone: &Zone) -> Result<(), String> {
+    let never_changes = zone.rules().following(Timestamp::MIN).next().is_none();
+    match never_changes && zone.rules().to_offset(Timestamp::MIN) == Offset::UTC {
+        true => Ok(()),
+        false => Err(format!(
+            "'{time}' has an offset beside the time zone '{}', and the service does not heed the zone then; take away one \
+             of them",
+            zone.name()
+        )),
+    }
+}
+
+/// Whether an end is the last day of all, as the service writes that there is none. It is beyond what can be computed.
+pub(super) fn is_never(end: &raw::Field<String>) -> bool {
+    end.0.as_ref().is_ok_and(|text| text.trim_start().starts_with("9999-12-31"))
+}
 
 /// Reads what a recurrence says, but for its start, end and zone.
 pub(super) fn read(
@@ -88,7 +111,7 @@ fn of_one_frequency(
         ("monthlyOccurrences", schedule.monthly_occurrences.is_some(), Frequency::Month),
     ];
     for (key, _, of) in lists.into_iter().filter(|(_, given, of)| *given && *of != frequency) {
-        collector.wrong(path, key, format!("goes with the frequency {of:?} only"));
+        collector.wrong(path, key, format!("`{key}` goes with the frequency {of:?} only"));
     }
 }
 

@@ -25,6 +25,7 @@ mod faults;
 mod fuzz;
 mod hostile;
 mod import;
+mod import_files;
 mod kills;
 mod main_job;
 mod manifest;

@@ -1,43 +1,37 @@
 //! `import`: triggers of Data Factory as entries of a schedule file, with a proof that they name the same times.
 
+mod entry;
 mod expression;
+mod fields;
+mod files;
 mod format;
 mod parse;
+mod prove;
 mod read;
 mod rule;
+mod template;
 mod trigger;
+mod tumbling;
 mod yaml;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use jiff::{Timestamp, ToSpan as _};
+use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use self::read::Found;
-use self::rule::Rule;
-use self::trigger::Trigger;
+use self::entry::{Imported, Taken};
+use self::files::File;
+use self::template::Given;
 use super::{Format, Outside, complain, print, print_json};
-use crate::config;
 use crate::daemon::Exit;
-use crate::ids::{EntryName, Nominal};
-
-/// What an entry needs around it to be read.
-const AROUND: &str = "azure:
-  tenant_id: 00000000-0000-0000-0000-000000000000
-  client_id: 00000000-0000-0000-0000-000000000000
-  client_secret: { credential: client-secret }
-  subscription_id: 00000000-0000-0000-0000-000000000000
-  resource_group: rg-import
-  factory: adf-import
-pipelines:
-";
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// A trigger as JSON (REST interface or git folder), a list of them, an ARM template, or a git folder.
+    /// A trigger as JSON (REST interface or git folder), a list of them, a template, a parameter file of the templates,
+    /// or a folder of such files.
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
     /// How the result is written: the YAML, or all that was found.
@@ -50,29 +44,9 @@ pub(super) struct Arguments {
 struct Report {
     entries: Vec<Imported>,
     refused: Vec<Refused>,
+    others: Vec<Other>,
     /// The entries as a part of a schedule file.
     yaml: String,
-}
-
-#[derive(Debug, Serialize)]
-struct Imported {
-    entry: String,
-    trigger: String,
-    file: String,
-    pipeline: String,
-    enabled: bool,
-    proof: Proof,
-    notes: Vec<String>,
-}
-
-/// That the rule of the trigger and the calendar of the entry name the same times.
-#[derive(Debug, Clone, Serialize)]
-struct Proof {
-    from: String,
-    until: String,
-    firings: usize,
-    /// Of local times that a change of the clock skips or repeats: Microsoft's pages do not say what becomes of them.
-    at_clock_changes: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -82,257 +56,187 @@ struct Refused {
     reason: String,
 }
 
+/// A file, or a part of one, of which no entry was made.
+#[derive(Debug, Serialize)]
+struct Other {
+    file: String,
+    reason: String,
+    /// Whether a trigger may be missing: it cannot be read, it is nothing known, or it was given by name. What lies in
+    /// a folder and plainly holds no trigger is a note.
+    left_out: bool,
+}
+
+/// A file with its JSON, or why there is none.
+struct Source {
+    file: File,
+    json: Result<Value, String>,
+}
+
+impl Source {
+    fn shown(&self) -> String {
+        self.file.path.display().to_string()
+    }
+
+    fn is_parameters(&self) -> bool {
+        self.json.as_ref().is_ok_and(read::is_parameters)
+    }
+}
+
 pub(super) fn run(outside: &Outside, arguments: &Arguments) -> Exit {
-    let now = outside.clock.now().wall;
     let mut report = Report::default();
-    let mut names = BTreeSet::new();
-    for path in &arguments.files {
-        let files = match read::files(path) {
-            Ok(files) => files,
-            Err(message) => {
-                complain(&message);
-                return Exit::Usage;
+    let sources = sources(&arguments.files, &mut report);
+    import_all(&sources, outside.clock.now().wall, &mut report);
+    say(&report);
+    if report.entries.is_empty() && report.refused.is_empty() {
+        complain("there is no trigger in what was given");
+        return Exit::Usage;
+    }
+    let entries: String = report.entries.iter().map(|entry| entry.yaml.as_str()).collect();
+    if !entries.is_empty() {
+        report.yaml = format!("pipelines:\n{entries}");
+    }
+    let written = match arguments.format {
+        Format::Json => print_json(&report),
+        Format::Text => print(&report.yaml),
+    };
+    let whole = report.refused.is_empty() && report.others.iter().all(|other| !other.left_out);
+    if written == Exit::Done && !whole { Exit::Failed } else { written }
+}
+
+/// All files that the arguments stand for.
+fn sources(arguments: &[PathBuf], report: &mut Report) -> Vec<Source> {
+    let mut sources = Vec::new();
+    for path in arguments {
+        match files::of(path) {
+            Ok(files) => {
+                sources.extend(files.into_iter().map(|file| Source { json: files::json(&file), file }))
+            }
+            Err(reason) => {
+                let file = path.display().to_string();
+                report.others.push(Other { file, reason, left_out: true });
+            }
+        }
+    }
+    sources
+}
+
+/// Imports what is there, and names the rest.
+fn import_all(sources: &[Source], now: Timestamp, report: &mut Report) {
+    let mut beside = Beside { read: BTreeMap::new(), used: BTreeMap::new() };
+    let mut taken = Taken::default();
+    let by_name: Vec<Given> = sources
+        .iter()
+        .filter(|source| source.file.named && source.is_parameters())
+        .filter_map(|source| source.json.as_ref().ok().map(read::given))
+        .collect();
+    let files: BTreeSet<_> = sources.iter().filter_map(|source| source.file.path.file_name()).collect();
+    for source in sources.iter().filter(|source| !source.is_parameters()) {
+        let file = source.shown();
+        let mut other =
+            |reason: String, left_out| report.others.push(Other { file: file.clone(), reason, left_out });
+        let json = match &source.json {
+            Ok(json) => json,
+            Err(reason) => {
+                other(reason.clone(), true);
+                continue;
             }
         };
-        for file in files {
-            let found = match read::triggers(&file) {
-                Ok(found) => found,
-                Err(message) => {
-                    complain(&message);
-                    return Exit::Usage;
-                }
-            };
-            let file = file.display().to_string();
-            for found in found {
-                if let Err(reason) = import(&found, &file, now, &mut names, &mut report) {
+        let mut given = beside.given(&source.file.path, json);
+        by_name.iter().for_each(|values| given.extend(values.clone()));
+        let stem = source.file.path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+        let contents = read::contents(json, &stem.unwrap_or_default(), &given);
+        match (contents.triggers.is_empty(), contents.other) {
+            (false, _) => {}
+            (true, Some(what)) => other(format!("it is {what}"), source.file.named),
+            (true, None) => other("there is no trigger in it".to_owned(), true),
+        }
+        for link in contents.links.iter().filter(|link| !files.contains(Path::new(link.as_str()).as_os_str()))
+        {
+            let which = if link.is_empty() { "a template elsewhere" } else { link };
+            other(format!("it links to {which}, which is not among the files; give it, too"), true);
+        }
+        if contents.goes_on {
+            other("the list goes on elsewhere (nextLink); give the rest of it, too".to_owned(), true);
+        }
+        for found in contents.triggers {
+            match entry::import(&found, &file, now, &mut taken) {
+                Ok(imported) => report.entries.extend(imported),
+                Err(reason) => {
                     report.refused.push(Refused { trigger: found.name, file: file.clone(), reason });
                 }
             }
         }
     }
-    if !report.yaml.is_empty() {
-        report.yaml.insert_str(0, "pipelines:\n");
+    beside.report(sources, report);
+}
+
+/// The parameter files that lie beside templates.
+struct Beside {
+    read: BTreeMap<PathBuf, Result<Given, String>>,
+    /// For which templates.
+    used: BTreeMap<PathBuf, Vec<String>>,
+}
+
+impl Beside {
+    /// The values for a template's parameters that lie beside it.
+    fn given(&mut self, path: &Path, json: &Value) -> Given {
+        let Some(beside) = files::parameters_beside(path).filter(|_| template::is_template(json)) else {
+            return Given::new();
+        };
+        let template = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        self.used.entry(beside.clone()).or_default().push(template);
+        let values = self.read.entry(beside.clone()).or_insert_with(|| {
+            files::json(&File { path: beside, named: false }).map(|json| read::given(&json))
+        });
+        values.as_ref().ok().cloned().unwrap_or_default()
     }
-    say(&report);
-    let written = match arguments.format {
-        Format::Json => print_json(&report),
-        Format::Text => print(&report.yaml),
-    };
-    match written {
-        Exit::Done if !report.refused.is_empty() => Exit::Failed,
-        written => written,
+
+    /// Says which parameter files there are, and what they were used for.
+    fn report(self, sources: &[Source], report: &mut Report) {
+        for source in sources.iter().filter(|source| source.is_parameters()) {
+            let reason = match (self.used.get(&source.file.path), source.file.named) {
+                (Some(templates), _) => format!("its values are the parameters of {}", templates.join(", ")),
+                (None, true) => "its values are the parameters of all templates given".to_owned(),
+                (None, false) => {
+                    "it is a parameter file, and the template that it belongs to cannot be told by its \
+                                  name; give both by name"
+                        .to_owned()
+                }
+            };
+            report.others.push(Other { file: source.shown(), reason, left_out: false });
+        }
+        for (path, templates) in self.used {
+            if sources.iter().any(|source| source.file.path == path) {
+                continue;
+            }
+            let (reason, left_out) = match self.read.get(&path) {
+                Some(Err(why)) => {
+                    (format!("the parameters of {} cannot be read: {why}", templates.join(", ")), true)
+                }
+                _ => (format!("its values are the parameters of {}", templates.join(", ")), false),
+            };
+            report.others.push(Other { file: path.display().to_string(), reason, left_out });
+        }
     }
 }
 
-/// Says what became of each trigger.
+/// Says what became of each trigger, and what else there is.
 fn say(report: &Report) {
-    for Imported { trigger, file, entry, proof, .. } in &report.entries {
-        complain(&format!("{file}: '{trigger}' becomes '{entry}'; {}", in_words(proof)));
+    // What files say is shown with its control characters escaped.
+    let tell = |line: String| complain(&yaml::shown(&line));
+    for Imported { trigger, file, entry, proof, notes, .. } in &report.entries {
+        tell(format!("{file}: '{trigger}' becomes '{entry}'; {}", proof.in_words()));
+        notes.iter().for_each(|note| tell(format!("{file}: '{trigger}': note: {note}")));
     }
     for Refused { trigger, file, reason } in &report.refused {
-        complain(&format!("{file}: '{trigger}' is refused: {reason}"));
+        tell(format!("{file}: '{trigger}' is refused: {reason}"));
+    }
+    for Other { file, reason, left_out } in &report.others {
+        tell(if *left_out { format!("{file}: {reason}") } else { format!("{file}: note: {reason}") });
     }
     if report.entries.iter().any(|entry| entry.enabled) {
         complain(
             "stop each trigger in Data Factory before its entry is in force, or both start the pipeline",
         );
-    }
-}
-
-fn in_words(proof: &Proof) -> String {
-    let Proof { from, until, firings, at_clock_changes } = proof;
-    let silent = match at_clock_changes {
-        0 => String::new(),
-        count => format!(
-            "; {count} local times among them are skipped or repeated by a change of the clock, where Microsoft's \
-             pages say nothing and this program's rule is used for both"
-        ),
-    };
-    let what = if *firings == 1 { "firing" } else { "firings" };
-    format!("proved: {firings} {what} from {from} until {until}, the same in both calendars{silent}")
-}
-
-/// Imports one trigger, whole or not at all.
-fn import(
-    found: &Found,
-    file: &str,
-    now: Timestamp,
-    names: &mut BTreeSet<String>,
-    report: &mut Report,
-) -> Result<(), String> {
-    let trigger = trigger::read(found)?;
-    let mut imported = Vec::new();
-    for (pipeline, parameters) in &trigger.pipelines {
-        let wanted = match trigger.pipelines.as_slice() {
-            [_] => found.name.clone(),
-            _ => format!("{}-{pipeline}", found.name),
-        };
-        let name = EntryName::made_of(&wanted).ok_or("no name of an entry can be made of its own")?;
-        let body = body(name.as_str(), pipeline, parameters, &trigger);
-        let proof = prove(&body, &trigger.rule, now)?;
-        imported.push((name, pipeline.clone(), body, proof));
-    }
-    for (name, pipeline, body, proof) in imported {
-        let free = free(name.as_str(), names);
-        let mut text = yaml::comment(&format!("from the trigger '{}' ({file})", found.name));
-        text.push_str(&yaml::comment(&in_words(&proof)));
-        trigger.notes.iter().for_each(|note| text.push_str(&yaml::comment(&format!("note: {note}"))));
-        text.push_str(&body.replacen(&head(name.as_str()), &head(&free), 1));
-        if !trigger.started {
-            text.push_str("    enabled: false\n");
-        }
-        report.yaml.push_str(&text);
-        names.insert(free.clone());
-        report.entries.push(Imported {
-            entry: free,
-            trigger: found.name.clone(),
-            file: file.to_owned(),
-            pipeline,
-            enabled: trigger.started,
-            proof,
-            notes: trigger.notes.clone(),
-        });
-    }
-    Ok(())
-}
-
-/// A name that no other entry has.
-fn free(name: &str, taken: &BTreeSet<String>) -> String {
-    let short: String = name.chars().take(58).collect();
-    let others = (2..).map(|number| format!("{short}-{number}"));
-    let mut candidates = std::iter::once(name.to_owned()).chain(others);
-    candidates.find(|candidate| !taken.contains(candidate)).unwrap_or_else(|| name.to_owned())
-}
-
-fn head(name: &str) -> String {
-    format!("  - name: {}\n", yaml::scalar(name))
-}
-
-/// An entry as YAML.
-fn body(name: &str, pipeline: &str, parameters: &Map<String, Value>, trigger: &Trigger) -> String {
-    let mut text = head(name);
-    text.push_str(&format!("    pipeline: {}\n", yaml::scalar(pipeline)));
-    text.push_str(&format!("    schedule: {}\n", yaml::flow(&trigger.schedule)));
-    for (key, value) in &trigger.keys {
-        text.push_str(&format!("    {key}: {}\n", yaml::flow(value)));
-    }
-    if !parameters.is_empty() {
-        text.push_str("    parameters:\n");
-        for (key, value) in parameters {
-            text.push_str(&format!("      {}: {}\n", yaml::scalar(key), yaml::flow(value)));
-        }
-    }
-    text
-}
-
-/// Reads the entry as the daemon would, and compares its calendar with the trigger's rule over two years: from now on,
-/// or from the start of a trigger that has not begun or has ended.
-fn prove(body: &str, rule: &Rule, now: Timestamp) -> Result<Proof, String> {
-    let ended = rule.end.is_some_and(|end| end < now);
-    let from = if ended { rule.start } else { Nominal::at_or_after(now).timestamp().max(rule.start) };
-    let in_two_years = jiff::tz::TimeZone::UTC.to_datetime(from).checked_add(2.years());
-    let until = in_two_years.and_then(|until| jiff::tz::TimeZone::UTC.to_timestamp(until));
-    let until = until.map_err(|error| error.to_string())?;
-    let text = format!("{AROUND}{body}");
-    let none = |_: &Path| Err("is not asked for".to_owned());
-    let outside = config::Outside { environment: &|_| None, file: &none };
-    let settings = config::load(text.as_bytes(), "the entry", outside, from).map_err(|problems| {
-        let first = problems.iter().next().map(|problem| problem.message.clone());
-        format!("what it becomes is no entry: {}", first.unwrap_or_default())
-    })?;
-    let calendar = settings.entries.first().map(|entry| &entry.calendar).ok_or("it becomes no entry")?;
-    let ours: BTreeSet<i64> = calendar
-        .onwards(from)
-        .take_while(|nominal| nominal.timestamp() < until)
-        .map(|nominal| nominal.as_second())
-        .collect();
-    let theirs = rule.enumerate(from, until);
-    if let Some(differs) = ours.symmetric_difference(&theirs.seconds).next() {
-        let whose = if ours.contains(differs) { "the entry" } else { "the trigger" };
-        let at = Timestamp::from_second(*differs).map(|at| at.to_string()).unwrap_or_default();
-        return Err(format!("the calendars differ: at {at} only {whose} fires; please report it"));
-    }
-    Ok(Proof {
-        from: from.to_string(),
-        until: until.to_string(),
-        firings: ours.len(),
-        at_clock_changes: theirs.undocumented,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    /// Imports a recurrence, and says how many firings were compared.
-    fn proved(recurrence: &Value) -> Result<Proof, String> {
-        let properties = json!({"type": "ScheduleTrigger", "typeProperties": {"recurrence": recurrence},
-            "pipelines": [{"pipelineReference": {"type": "PipelineReference", "referenceName": "P"}, "parameters": {}}]});
-        let found = Found {
-            name: "t".to_owned(),
-            properties: properties.as_object().unwrap().clone(),
-            unresolved: None,
-        };
-        let mut report = Report::default();
-        let now = "2026-11-24T12:00:00.5Z".parse().unwrap();
-        import(&found, "t.json", now, &mut BTreeSet::new(), &mut report)?;
-        Ok(report.entries[0].proof.clone())
-    }
-
-    #[test]
-    fn recurrences_of_every_kind_are_proved_over_two_years_in_zones_that_change_their_clocks() {
-        let zones = ["UTC", "Europe/Berlin", "Australia/Lord_Howe", "Africa/Cairo", "America/Santiago"];
-        let schedules = [
-            ("Day", json!({})),
-            ("Day", json!({"hours": [0, 2, 14], "minutes": [0, 30]})),
-            ("Day", json!({"hours": [2]})),
-            ("Day", json!({"minutes": [15, 45]})),
-            ("Week", json!({"weekDays": ["Sunday", "saturday"], "hours": [0, 2, 3], "minutes": [30]})),
-            ("Week", json!({})),
-            ("Month", json!({"monthDays": [1, 31, -1, -2], "hours": [2]})),
-            (
-                "Month",
-                json!({"monthlyOccurrences": [{"day": "Sunday", "occurrence": -1}, {"day": "Friday"}]}),
-            ),
-            ("Month", json!({})),
-            ("Hour", json!({})),
-            ("Hour", json!({"minutes": [0, 20]})),
-            ("Hour", json!({"hours": [1, 2, 3]})),
-        ];
-        let mut undocumented = 0;
-        for zone in zones {
-            for (at, (frequency, schedule)) in schedules.iter().enumerate() {
-                for interval in [1, 2 + at % 3] {
-                    let z = if zone == "UTC" { "Z" } else { "" };
-                    let recurrence = json!({"frequency": frequency, "interval": interval, "timeZone": zone,
-                        "startTime": format!("2026-08-31T02:1{}:0{interval}{z}", at % 10), "schedule": schedule});
-                    let proof = proved(&recurrence).unwrap_or_else(|why| panic!("{recurrence}: {why}"));
-                    assert!(proof.firings > 2, "{recurrence}: {proof:?}");
-                    undocumented += proof.at_clock_changes;
-                }
-            }
-        }
-        assert!(undocumented > 50, "changes of the clock were among them: {undocumented}");
-    }
-
-    #[test]
-    fn steps_of_minutes_are_proved_too() {
-        let steps = json!({"frequency": "Minute", "interval": 17, "startTime": "2026-11-01T00:00:30", "timeZone": "Europe/Berlin"});
-        assert!(proved(&steps).unwrap().firings > 60_000);
-        let limited = json!({"frequency": "Minute", "interval": 15, "startTime": "2026-11-01T00:00:00Z", "schedule": {"hours": [8, 9]}});
-        assert_eq!(proved(&limited).unwrap().firings, 731 * 8);
-    }
-
-    #[test]
-    fn a_calendar_that_differs_from_its_trigger_is_refused() {
-        let found = json!({"type": "ScheduleTrigger", "pipelines": [{"pipelineReference": {"referenceName": "P"}}],
-            "typeProperties": {"recurrence": {"frequency": "Day", "startTime": "2026-12-01T02:00:00Z"}}});
-        let found =
-            Found { name: "t".to_owned(), properties: found.as_object().unwrap().clone(), unresolved: None };
-        let trigger = trigger::read(&found).unwrap();
-        let body = body("t", "P", &Map::new(), &trigger).replace("Day", "Week");
-        let said = prove(&body, &trigger.rule, "2026-11-24T12:00:00Z".parse().unwrap()).unwrap_err();
-        assert!(said.contains("at 2026-12-02T02:00:00Z only the trigger fires"), "{said}");
     }
 }

@@ -1,4 +1,14 @@
-//! The grammar of Data Factory's expressions: `@` before a whole text, `@{ … }` within one, `@@` for a plain `@`.
+//! The grammar of expressions. Data Factory writes `@` before a whole text, `@{ … }` within one, `@@` for a plain `@`;
+//! a template of Azure Resource Manager writes `[ … ]` around a whole text. Within them both are calls of functions.
+
+/// The deepest nesting that is read: deeper ones are nobody's, and would take the stack.
+const DEEPEST: usize = 32;
+
+/// The longest name of a function.
+const LONGEST: usize = 100;
+
+/// How much of an expression a message shows, in characters.
+const SHOWN: usize = 120;
 
 /// A part of a text or of an expression.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,26 +23,42 @@ pub(super) enum Node {
         name: String,
         /// In order.
         arguments: Vec<Node>,
-        /// The names after the dots.
-        path: Vec<String>,
+        /// The names after the dots, and what stands in brackets.
+        path: Vec<Node>,
     },
 }
 
-/// Whether a text is one expression as a whole, whose type is kept.
+/// Whether a text is one expression of Data Factory as a whole, whose type is kept.
 pub(super) fn is_whole(text: &str) -> bool {
     text.starts_with('@') && !text.starts_with("@@") && !text.starts_with("@{")
 }
 
-/// The parts of a text.
+/// The beginning of a text, for a message.
+pub(super) fn beginning(text: &str) -> String {
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// An expression that stands alone.
+///
+/// # Errors
+/// In words, when it cannot be read.
+pub(super) fn expression(text: &str) -> Result<Node, String> {
+    let mut reader = Reader { rest: text, all: text, depth: 0 };
+    let node = reader.expression()?;
+    reader.end()?;
+    Ok(node)
+}
+
+/// The parts of a text of Data Factory.
 ///
 /// # Errors
 /// In words, when an expression in it cannot be read.
 pub(super) fn text(text: &str) -> Result<Vec<Node>, String> {
     if is_whole(text) {
-        let mut reader = Reader { rest: &text[1..], all: text };
-        let node = reader.expression()?;
-        reader.end()?;
-        return Ok(vec![node]);
+        return Ok(vec![expression(&text[1..])?]);
     }
     let mut parts = Vec::new();
     let mut literal = String::new();
@@ -53,7 +79,7 @@ pub(super) fn text(text: &str) -> Result<Vec<Node>, String> {
         if !literal.is_empty() {
             parts.push(Node::Text(std::mem::take(&mut literal)));
         }
-        let mut reader = Reader { rest: &rest[at + 2..], all: text };
+        let mut reader = Reader { rest: &rest[at + 2..], all: text, depth: 0 };
         parts.push(reader.expression()?);
         reader.expect('}')?;
         rest = reader.rest;
@@ -68,12 +94,14 @@ pub(super) fn text(text: &str) -> Result<Vec<Node>, String> {
 struct Reader<'a> {
     rest: &'a str,
     all: &'a str,
+    depth: usize,
 }
 
 impl Reader<'_> {
     fn wrong(&self, what: &str) -> String {
-        let at = self.all.len() - self.rest.len();
-        format!("the expression '{}' is not closed or not known at character {at}: {what}", self.all)
+        let at = self.all[..self.all.len() - self.rest.len()].chars().count();
+        let shown = beginning(self.all);
+        format!("the expression '{shown}' is not closed or not known at character {at}: {what}")
     }
 
     fn skip(&mut self) {
@@ -101,6 +129,16 @@ impl Reader<'_> {
     }
 
     fn expression(&mut self) -> Result<Node, String> {
+        if self.depth == DEEPEST {
+            return Err(self.wrong(&format!("it nests deeper than {DEEPEST} times")));
+        }
+        self.depth += 1;
+        let node = self.node();
+        self.depth -= 1;
+        node
+    }
+
+    fn node(&mut self) -> Result<Node, String> {
         self.skip();
         if self.rest.starts_with('\'') {
             return self.literal();
@@ -111,6 +149,9 @@ impl Reader<'_> {
         if name.is_empty() {
             return Err(self.wrong("a function, a text or a whole number is missing"));
         }
+        if name.len() > LONGEST {
+            return Err(self.wrong("no function has so long a name"));
+        }
         self.rest = &self.rest[length..];
         if let Ok(number) = name.parse() {
             return match self.rest.starts_with('.') {
@@ -119,7 +160,7 @@ impl Reader<'_> {
             };
         }
         if !self.take('(') {
-            return Err(self.wrong(&format!("'{name}' is no function")));
+            return Err(self.wrong(&format!("'{}' is no function", beginning(&name))));
         }
         let arguments = self.arguments()?;
         Ok(Node::Call { name, arguments, path: self.path()? })
@@ -139,22 +180,19 @@ impl Reader<'_> {
         }
     }
 
-    /// `.name`, `?.name` and `['name']`.
-    fn path(&mut self) -> Result<Vec<String>, String> {
+    /// `.name`, `?.name`, `['name']` and `[0]`.
+    fn path(&mut self) -> Result<Vec<Node>, String> {
         let mut path = Vec::new();
         loop {
             let rest = self.rest.strip_prefix('?').unwrap_or(self.rest);
             if let Some(rest) = rest.strip_prefix('.') {
                 let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
                 let length = rest.find(|c| !word(c)).unwrap_or(rest.len());
-                path.push(rest[..length].to_owned());
+                path.push(Node::Text(rest[..length].to_owned()));
                 self.rest = &rest[length..];
             } else if let Some(rest) = rest.strip_prefix('[') {
                 self.rest = rest;
-                match self.expression()? {
-                    Node::Text(name) => path.push(name),
-                    _ => return Err(self.wrong("only names are known in brackets")),
-                }
+                path.push(self.expression()?);
                 self.expect(']')?;
             } else {
                 return Ok(path);
@@ -189,12 +227,12 @@ mod tests {
 
     #[test]
     fn texts_are_taken_apart_into_literals_and_expressions() {
+        let plain = |text: &str| Node::Text(text.to_owned());
         let call = |name: &str, path: &[&str]| Node::Call {
             name: name.to_owned(),
             arguments: Vec::new(),
-            path: path.iter().map(|part| (*part).to_owned()).collect(),
+            path: path.iter().map(|part| plain(part)).collect(),
         };
-        let plain = |text: &str| Node::Text(text.to_owned());
         assert_eq!(
             text("@trigger().outputs['windowStartTime']").unwrap(),
             [call("trigger", &["outputs", "windowStartTime"])]
@@ -205,11 +243,21 @@ mod tests {
         let quoted = Node::Call {
             name: "f".to_owned(),
             arguments: vec![plain("it's"), Node::Number(-2)],
-            path: Vec::new(),
+            path: vec![Node::Number(0)],
         };
-        assert_eq!(text("@f( 'it''s' , -2 )").unwrap(), [quoted]);
+        assert_eq!(text("@f( 'it''s' , -2 )[0]").unwrap(), [quoted]);
         for wrong in ["@f(", "@f('a", "@f() x", "@name", "a@{f()", "@f(1.5)", "@"] {
             assert!(text(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn what_nests_without_end_is_refused_before_it_takes_the_stack_and_shown_in_part() {
+        for (open, close) in [("f(", ")"), ("f()[", "]"), ("f(1, g(", "))")] {
+            let deep = format!("@{}1{}", open.repeat(100_000), close.repeat(100_000));
+            let said = text(&deep).unwrap_err();
+            assert!(said.contains("nests deeper than 32 times") && said.len() < 400, "{said}");
+        }
+        assert!(text(&format!("@{}1{}", "f(".repeat(31), ")".repeat(31))).is_ok());
     }
 }

@@ -1,8 +1,6 @@
 //! The rule of a trigger as Microsoft's pages state it, enumerated on its own: day by day or minute by minute,
 //! with none of the program's calendars. It is what an imported calendar is compared with.
 
-use std::collections::BTreeSet;
-
 use jiff::civil::{Date, DateTime, Weekday};
 use jiff::tz::{AmbiguousOffset, TimeZone};
 use jiff::{SignedDuration, Timestamp, ToSpan as _};
@@ -39,8 +37,8 @@ pub(super) struct Rule {
 /// The firings of a rule in a range of time.
 #[derive(Debug, Default)]
 pub(super) struct Firings {
-    /// In seconds since the epoch.
-    pub(super) seconds: BTreeSet<i64>,
+    /// In seconds since the epoch, in order, each once.
+    pub(super) seconds: Vec<i64>,
     /// How many local times a change of the clock skips or repeats: Microsoft's pages do not say what becomes of them.
     pub(super) undocumented: u64,
 }
@@ -66,7 +64,7 @@ impl Rule {
     pub(super) fn enumerate(&self, from: Timestamp, until: Timestamp) -> Firings {
         let mut firings = Firings::default();
         match self.unit {
-            Unit::Minute | Unit::Hour => self.by_the_minute(until, &mut firings),
+            Unit::Minute | Unit::Hour => self.by_the_minute(from, until, &mut firings),
             Unit::Day | Unit::Week | Unit::Month => self.by_the_day(from, until, &mut firings),
         }
         let last = self.end.map_or(i64::MAX, Timestamp::as_second);
@@ -74,26 +72,30 @@ impl Rule {
             (from.as_second()..until.as_second()).contains(second)
                 && (self.start.as_second()..=last).contains(second)
         });
+        firings.seconds.sort_unstable();
+        firings.seconds.dedup();
         firings
     }
 
     /// Minutes and hours are steps of real time, which a schedule limits; the minutes of an hourly one are those of
     /// each hour that is hit.
-    fn by_the_minute(&self, until: Timestamp, firings: &mut Firings) {
+    fn by_the_minute(&self, from: Timestamp, until: Timestamp, firings: &mut Firings) {
         let start = self.start.as_second();
         let local_start = self.zone.to_datetime(self.start);
         let into_hour = i64::from(local_start.minute()) * 60 + i64::from(local_start.second());
         let limited = !self.minutes.is_empty() || !self.hours.is_empty();
-        let step = if self.unit == Unit::Minute || !self.minutes.is_empty() { 60 } else { 3_600 };
-        let mut second = start;
+        // The minutes of an hourly rule are looked for in each hour that is hit.
+        let (step, searched) = match (self.unit, self.minutes.is_empty()) {
+            (Unit::Minute, _) => (60 * self.interval, false),
+            (_, true) => (3_600 * self.interval, false),
+            (_, false) => (60, true),
+        };
+        let steps = (from.as_second() - start).max(0).div_euclid(step);
+        let mut second = start + steps * step;
         while second < until.as_second() {
-            let hit = match (self.unit, self.minutes.is_empty()) {
-                (Unit::Minute, _) => (second - start) % (60 * self.interval) == 0,
-                (_, true) => (second - start) % (3_600 * self.interval) == 0,
-                (_, false) => (second - start + into_hour) / 3_600 % self.interval == 0,
-            };
+            let hit = !searched || (second - start + into_hour) / 3_600 % self.interval == 0;
             if hit && (!limited || self.within_the_schedule(second)) {
-                firings.seconds.insert(second);
+                firings.seconds.push(second);
             }
             second += step;
         }
@@ -114,10 +116,11 @@ impl Rule {
             |list: &[i64], own: i8| if list.is_empty() { vec![i64::from(own)] } else { list.to_vec() };
         let hours = if all_hours { (0..24).collect() } else { or_own(&self.hours, first.hour()) };
         let minutes = or_own(&self.minutes, first.minute());
-        let around = |at: Timestamp, days: i64| {
-            self.zone.to_datetime(at).date().checked_add(days.days()).unwrap_or(first.date())
+        let around = |at: Timestamp, days: i64, beyond: Date| {
+            self.zone.to_datetime(at).date().checked_add(days.days()).unwrap_or(beyond)
         };
-        let (mut date, last) = (around(from, -2).max(first.date()), around(until, 2));
+        let (mut date, last) =
+            (around(from, -2, first.date()).max(first.date()), around(until, 2, Date::MAX));
         while date <= last {
             if self.is_day(first.date(), date) {
                 for (hour, minute) in

@@ -32,6 +32,12 @@ fn the_recurrence_of_a_trigger_is_read_as_data_factory_writes_it() {
     let stored =
         "{ recurrence: { frequency: Hour, interval: 6, startTime: '2026-01-05T06:30:00.1234567Z' } }";
     assert_eq!(times(stored, "", 1), ["2026-01-05T06:30:00Z"], "the service stores fractions of a second");
+    for never in ["9999-12-31T23:59:59.9999999Z", "9999-12-31T23:59:59", "9999-12-31"] {
+        let endless = format!(
+            "{{ recurrence: {{ frequency: Day, startTime: '0001-01-01T02:00:00Z', endTime: '{never}' }} }}"
+        );
+        assert_eq!(times(&endless, "", 9).len(), 9, "{never}");
+    }
     let single = "{ recurrence: { frequency: week, interval: 2, schedule: { hours: 7, weekDays: friday } }, start: 2026-01-05 }";
     assert_eq!(times(single, "", 2), ["2026-01-09T06:00:00Z", "2026-01-23T06:00:00Z"]);
     let last = "{ recurrence: { frequency: Month, schedule: { monthlyOccurrences: [{ day: Friday, occurrence: -1 }] } } }";
@@ -61,6 +67,39 @@ fn a_recurrence_that_cannot_be_meant_is_refused_in_its_place() {
     assert!(said("{ frequency: Day }").contains("belongs under `recurrence:`"));
     let twice = "{ recurrence: { frequency: Day, startTime: 2026-01-01 }, start: 2026-01-02 }";
     assert!(said(twice).contains("give one of them"));
+}
+
+/// Data Factory heeds the offset, people mean the zone: `import` refuses the same with the same words.
+#[test]
+fn an_offset_beside_the_time_zone_of_a_recurrence_is_refused_unless_it_was_in_force_before() {
+    let recurrence = |start: &str, zone: &str| {
+        format!("{{ recurrence: {{ frequency: Day, interval: 1, startTime: '{start}'{zone} }} }}")
+    };
+    let berlin = ", timeZone: W. Europe Standard Time";
+    for start in ["2026-01-01T09:00:00Z", "2026-01-01T09:00:00+01:00"] {
+        let refused = said(&recurrence(start, berlin));
+        let words = format!(
+            "'{start}' has an offset beside the time zone 'Europe/Berlin', and the service does not heed the zone then"
+        );
+        assert!(refused.contains(&words), "{refused}");
+    }
+    let end = ", timeZone: Europe/Berlin, endTime: '2027-01-01T09:00:00Z'";
+    assert!(said(&recurrence("2026-01-01T09:00:00", end)).contains("2027-01-01T09:00:00Z"));
+    // UTC is UTC by whatever name, and the zone of the entry is this program's own.
+    for zone in [", timeZone: UTC", ", timeZone: Etc/UTC", ""] {
+        assert_eq!(
+            times(&recurrence("2026-01-01T09:00:00Z", zone), "", 1),
+            ["2026-01-01T09:00:00Z"],
+            "{zone}"
+        );
+    }
+    let pasted = recurrence("2026-01-01T09:00:00Z", berlin);
+    let text = format!("{AZURE}pipelines:\n  - {{ name: a, pipeline: P, schedule: {pasted} }}\n");
+    let accepted = load_accepted(text.as_bytes(), "s.yaml", &|_| None).unwrap();
+    let from = "2027-03-27T09:00:00Z".parse().unwrap();
+    let firings: Vec<String> =
+        accepted.entries[0].calendar.onwards(from).take(2).map(|nominal| nominal.to_string()).collect();
+    assert_eq!(firings, ["2027-03-27T09:00:00Z", "2027-03-28T08:00:00Z"]);
 }
 
 #[test]

@@ -1,0 +1,342 @@
+//! What the expressions of a template may ask for: its parameters, its variables, and which copy it is.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use super::super::parse::{self, Node, beginning};
+use super::functions;
+
+/// Values for parameters, by their names in small letters, or why there is none.
+pub(in super::super) type Given = BTreeMap<String, Result<Value, String>>;
+
+/// How much a resource's expressions may work, in values, and every sixteen bytes of texts: far above what templates
+/// need, and the end of variables that double each other.
+const MOST_WORK: usize = 200_000;
+
+/// How deeply parameters and variables may name each other.
+const DEEPEST: usize = 40;
+
+/// Stands for what cannot be told in a text of which only a part matters. Which it was follows, as a character of no
+/// meaning.
+const UNKNOWN: char = '\0';
+const FIRST_UNKNOWN: u32 = 0xf_0000;
+
+/// What the expressions of a resource have cost so far.
+#[derive(Debug, Default)]
+pub(super) struct Effort {
+    work: Cell<usize>,
+    depth: Cell<usize>,
+    /// Why the texts that were left open are not known.
+    open: RefCell<Vec<String>>,
+}
+
+/// What an expression may ask for.
+#[derive(Debug, Clone)]
+pub(super) struct Scope<'a> {
+    template: &'a Value,
+    given: std::rc::Rc<Given>,
+    /// The names of the copies that it stands in, and which it is; the innermost last.
+    copies: Vec<(String, i64)>,
+    /// Whether what cannot be told is left open instead of being an error.
+    open: bool,
+    effort: &'a Effort,
+}
+
+impl<'a> Scope<'a> {
+    pub(super) fn new(template: &'a Value, given: Given, effort: &'a Effort) -> Self {
+        Self { template, given: given.into(), copies: Vec::new(), open: false, effort }
+    }
+
+    pub(super) fn effort(&self) -> &'a Effort {
+        self.effort
+    }
+
+    /// Another resource begins.
+    pub(super) fn rest(&self) {
+        self.effort.work.set(0);
+        self.effort.open.borrow_mut().clear();
+    }
+
+    pub(super) fn copy(&self, name: &str, index: i64) -> Self {
+        let mut copy = self.clone();
+        copy.copies.push((name.to_owned(), index));
+        copy
+    }
+
+    /// The name of a resource: the part after the last slash, whatever the names of its parents.
+    ///
+    /// # Errors
+    /// In words, when that part cannot be told.
+    pub(super) fn name(&self, resource: &Value) -> Result<String, String> {
+        let written = resource.get("name").ok_or("it has no name")?;
+        let open = Self { open: true, ..self.clone() };
+        let untold =
+            |why: String| format!("its name {} cannot be told: {why}", beginning(&written.to_string()));
+        let whole = open.value(written).map_err(untold)?;
+        let name = whole.as_str().unwrap_or_default().rsplit('/').next().unwrap_or_default();
+        match name.split_once(UNKNOWN) {
+            None if name.is_empty() => Err(untold("it is empty".to_owned())),
+            None => Ok(name.to_owned()),
+            Some((_, which)) => Err(untold(self.why(which))),
+        }
+    }
+
+    /// Why a text was left open.
+    fn why(&self, which: &str) -> String {
+        let number = which.chars().next().and_then(|which| u32::from(which).checked_sub(FIRST_UNKNOWN));
+        let number = number.and_then(|number| usize::try_from(number).ok()).unwrap_or(usize::MAX);
+        self.effort
+            .open
+            .borrow()
+            .get(number)
+            .cloned()
+            .unwrap_or_else(|| "something in it is not known".to_owned())
+    }
+
+    /// Leaves a text open.
+    fn left_open(&self, why: String) -> Value {
+        let mut open = self.effort.open.borrow_mut();
+        let number = u32::try_from(open.len()).ok().and_then(|number| char::from_u32(FIRST_UNKNOWN + number));
+        open.push(why);
+        format!("{UNKNOWN}{}", number.unwrap_or(UNKNOWN)).into()
+    }
+
+    /// The name of the file that a path leads to, as far as it can be told.
+    pub(super) fn file(&self, path: &str) -> String {
+        let open = Self { open: true, ..self.clone() };
+        let whole = open.value(&Value::from(path)).unwrap_or(Value::Null);
+        let mut parts = whole.as_str().unwrap_or_default().split(['/', '?', UNKNOWN]);
+        let name = parts.rfind(|part| part.ends_with(".json")).unwrap_or_default();
+        name.trim_start_matches(|c| u32::from(c) >= FIRST_UNKNOWN).to_owned()
+    }
+
+    /// The values that a template within this one is given.
+    pub(super) fn given(&self, parameters: Option<&Value>) -> Given {
+        let mut given = Given::new();
+        for (name, parameter) in parameters.and_then(Value::as_object).into_iter().flatten() {
+            let value = match parameter.get("value") {
+                Some(value) => self.value(value),
+                None => Err(format!("the value of the parameter '{name}' is kept elsewhere")),
+            };
+            given.insert(name.to_lowercase(), value);
+        }
+        given
+    }
+
+    /// A value with its expressions resolved; an error names its key.
+    ///
+    /// # Errors
+    /// In words.
+    pub(super) fn resolved(&self, value: &Value, place: &str) -> Result<Value, String> {
+        self.charge(1)?;
+        match value {
+            Value::String(text) => self.text(text).map_err(|why| {
+                format!("its {place} is the template's expression '{}', and {why}", beginning(text))
+            }),
+            Value::Array(items) => items
+                .iter()
+                .enumerate()
+                .map(|(index, item)| self.resolved(item, &format!("{place}[{index}]")))
+                .collect(),
+            Value::Object(fields) => {
+                let mut resolved = Map::new();
+                for (key, field) in fields {
+                    let place = format!("{place}.{key}");
+                    match (key.as_str(), field) {
+                        ("copy", Value::Array(copies)) if copies.iter().all(is_copy) => {
+                            for copy in copies {
+                                let (name, value) =
+                                    self.copied(copy).map_err(|why| format!("its {place}: {why}"))?;
+                                resolved.insert(name, value);
+                            }
+                        }
+                        _ => {
+                            resolved.insert(key.clone(), self.resolved(field, &place)?);
+                        }
+                    }
+                }
+                Ok(Value::Object(resolved))
+            }
+            plain => Ok(plain.clone()),
+        }
+    }
+
+    /// The same where the key is named by whoever asks.
+    pub(super) fn value(&self, value: &Value) -> Result<Value, String> {
+        match value {
+            Value::String(text) => self.text(text),
+            other => self.resolved(other, "value"),
+        }
+    }
+
+    /// A list of copies of one value, with its name.
+    fn copied(&self, copy: &Value) -> Result<(String, Value), String> {
+        let name = copy["name"].as_str().unwrap_or_default();
+        let count = self.value(&copy["count"])?;
+        let count = count.as_i64().filter(|count| (0..=super::MOST_COPIES).contains(count));
+        let count = count.ok_or("its count is no number from 0 to 800")?;
+        let copies = (0..count).map(|index| self.copy(name, index).value(&copy["input"]));
+        Ok((name.to_owned(), copies.collect::<Result<Value, _>>()?))
+    }
+
+    /// A text, which may be an expression.
+    fn text(&self, text: &str) -> Result<Value, String> {
+        self.charge(text.len() / 16)?;
+        // A doubled bracket is a plain one.
+        if let Some(plain) = text.strip_prefix('[').filter(|rest| rest.starts_with('[')) {
+            return Ok(plain.into());
+        }
+        match text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            Some(expression) => self.node(&parse::expression(expression)?),
+            None => Ok(text.into()),
+        }
+    }
+
+    fn charge(&self, work: usize) -> Result<(), String> {
+        let work = self.effort.work.get() + work;
+        self.effort.work.set(work);
+        if work > MOST_WORK { Err("working it out takes too many steps".to_owned()) } else { Ok(()) }
+    }
+
+    pub(super) fn node(&self, node: &Node) -> Result<Value, String> {
+        self.charge(1)?;
+        let (name, arguments, path) = match node {
+            Node::Text(text) => return Ok(text.as_str().into()),
+            Node::Number(number) => return Ok((*number).into()),
+            Node::Call { name, arguments, path } => (name, arguments, path),
+        };
+        let found = self.call(name, arguments).and_then(|value| self.within(value, path));
+        match found {
+            Err(why) if self.open => Ok(self.left_open(why)),
+            Err(why) => Err(why),
+            Ok(value) => self.charge(size(&value)).map(|()| value),
+        }
+    }
+
+    fn call(&self, name: &str, arguments: &[Node]) -> Result<Value, String> {
+        match (name.to_ascii_lowercase().as_str(), arguments) {
+            ("parameters", [name]) => self.named(name, Self::parameter),
+            ("variables", [name]) => self.named(name, Self::variable),
+            ("copyindex", arguments) => self.copy_index(arguments),
+            // Of an identifier only the end is known: the names of the resource.
+            ("resourceid" | "extensionresourceid" | "subscriptionresourceid", parts) if self.open => {
+                let parts = parts.iter().map(|part| self.node(part)).collect::<Result<Vec<_>, _>>()?;
+                Ok(parts.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("/").into())
+            }
+            // Only the side that is taken need be told.
+            ("if", [condition, yes, no]) => match self.node(condition)? {
+                Value::Bool(true) => self.node(yes),
+                Value::Bool(false) => self.node(no),
+                _ => Err("the condition of if() is neither true nor false".to_owned()),
+            },
+            (lower, arguments) => {
+                let values =
+                    arguments.iter().map(|argument| self.node(argument)).collect::<Result<Vec<_>, _>>()?;
+                functions::call(name, lower, &values)
+            }
+        }
+    }
+
+    fn named(&self, name: &Node, look_up: fn(&Self, &str) -> Result<Value, String>) -> Result<Value, String> {
+        let name = self.node(name)?;
+        let depth = self.effort.depth.get();
+        if depth == DEEPEST {
+            return Err("its parameters and variables name each other too deeply".to_owned());
+        }
+        self.effort.depth.set(depth + 1);
+        let value = look_up(self, name.as_str().unwrap_or_default());
+        self.effort.depth.set(depth);
+        value
+    }
+
+    fn parameter(&self, name: &str) -> Result<Value, String> {
+        if let Some(value) = self.given.get(&name.to_lowercase()) {
+            return value.clone();
+        }
+        let none = || {
+            format!(
+                "the parameter '{}' has no value; give it a default, or a value in a parameter file",
+                beginning(name)
+            )
+        };
+        let declared = of_any_case(self.template.get("parameters"), name);
+        let default = declared.and_then(|declared| declared.get("defaultValue")).ok_or_else(none)?;
+        self.value(default)
+    }
+
+    fn variable(&self, name: &str) -> Result<Value, String> {
+        let variables = self.template.get("variables");
+        if let Some(variable) = of_any_case(variables, name) {
+            return self.value(variable);
+        }
+        let copies = variables.and_then(|variables| variables.get("copy")).and_then(Value::as_array);
+        let copied = copies.into_iter().flatten().find(|copy| is_copy(copy) && copy["name"] == name);
+        match copied {
+            Some(copy) => self.copied(copy).map(|(_, value)| value),
+            None => Err(format!("there is no variable '{}'", beginning(name))),
+        }
+    }
+
+    fn copy_index(&self, arguments: &[Node]) -> Result<Value, String> {
+        let values = arguments.iter().map(|argument| self.node(argument)).collect::<Result<Vec<_>, _>>()?;
+        let innermost = |name: Option<&str>| {
+            let mut copies = self.copies.iter().rev();
+            copies
+                .find(|(copy, _)| name.is_none_or(|name| name.eq_ignore_ascii_case(copy)))
+                .map(|(_, index)| *index)
+        };
+        let (name, offset) = match values.as_slice() {
+            [] => (None, 0),
+            [Value::Number(offset)] => (None, offset.as_i64().unwrap_or_default()),
+            [Value::String(name)] => (Some(name.as_str()), 0),
+            [Value::String(name), Value::Number(offset)] => {
+                (Some(name.as_str()), offset.as_i64().unwrap_or_default())
+            }
+            _ => return Err("copyIndex() has other arguments than a name and a number".to_owned()),
+        };
+        let index = innermost(name).and_then(|index| index.checked_add(offset));
+        index.map(Value::from).ok_or_else(|| "copyIndex() stands in no such copy".to_owned())
+    }
+
+    /// What is asked of a result.
+    fn within(&self, mut value: Value, path: &[Node]) -> Result<Value, String> {
+        for step in path {
+            let next = match (self.node(step)?, &value) {
+                (Value::String(name), Value::Object(_)) => of_any_case(Some(&value), &name).cloned(),
+                (Value::Number(index), Value::Array(items)) => {
+                    index.as_u64().and_then(|index| items.get(usize::try_from(index).ok()?)).cloned()
+                }
+                _ => None,
+            };
+            value = next.ok_or("something in it has no such part")?;
+        }
+        Ok(value)
+    }
+}
+
+fn is_copy(copy: &Value) -> bool {
+    copy.get("name").is_some_and(Value::is_string)
+        && copy.get("count").is_some()
+        && copy.get("input").is_some()
+}
+
+/// The field of a name, in which capitals do not count.
+fn of_any_case<'a>(map: Option<&'a Value>, name: &str) -> Option<&'a Value> {
+    let map = map?.as_object()?;
+    map.get(name).or_else(|| {
+        let name = name.to_lowercase();
+        map.iter().find(|(key, _)| key.to_lowercase() == name).map(|(_, value)| value)
+    })
+}
+
+/// What a value weighs.
+fn size(value: &Value) -> usize {
+    match value {
+        Value::String(text) => 1 + text.len() / 16,
+        Value::Array(items) => 1 + items.iter().map(size).sum::<usize>(),
+        Value::Object(fields) => 1 + fields.values().map(size).sum::<usize>(),
+        _ => 1,
+    }
+}
