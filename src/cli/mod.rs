@@ -227,7 +227,8 @@ fn complain(message: &str) {
 
 /// Says why the ledger cannot be read.
 fn unreadable(error: &LedgerError) -> Exit {
-    complain(&format!("{}; people who may read it are in the group that owns it (adf-cron)", chain(error)));
+    let rights = "; people who may read it are in the group that owns it (adf-cron)";
+    complain(&(chain(error) + if error.may_be_rights() { rights } else { "" }));
     Exit::Unavailable
 }
 

@@ -28,7 +28,6 @@ pub(super) struct Begun {
     pub(super) loaded: Loaded,
     pub(super) rejected: Option<Rejection>,
     pub(super) ledger: SqliteLedger,
-    pub(super) lock: Lock,
     pub(super) lock_taken: Now,
     pub(super) snapshot: Snapshot,
     /// The entries of the schedule that was in force last, if it is another and can still be read.
@@ -61,7 +60,7 @@ pub(super) async fn begin(outside: &Outside) -> Result<Begun, Exit> {
     }
     let lock = take_lock(outside, &path)?;
     let lock_taken = outside.clock.now();
-    let (ledger, snapshot) = open(outside, &path).await?;
+    let (ledger, snapshot) = open(outside, &lock).await?;
     let loaded = match loaded {
         Some(loaded) => loaded,
         None => last_good(outside, &snapshot, rejected.as_ref())?,
@@ -69,7 +68,7 @@ pub(super) async fn begin(outside: &Outside) -> Result<Begun, Exit> {
     await_clock(outside, loaded.settings.daemon.clock_wait).await;
     let lock_taken = by_the_clock_now(lock_taken, outside.clock.now());
     let before = entries_before(outside, &loaded, &snapshot);
-    Ok(Begun { loaded, rejected, ledger, lock, lock_taken, snapshot, before })
+    Ok(Begun { loaded, rejected, ledger, lock_taken, snapshot, before })
 }
 
 fn entries_before(outside: &Outside, loaded: &Loaded, snapshot: &Snapshot) -> Vec<Arc<Entry>> {
@@ -113,8 +112,9 @@ pub(super) fn take_lock(outside: &Outside, path: &Path) -> Result<Lock, Exit> {
     }
     Lock::take(path).map_err(|error| {
         let what = match &error {
-            LockError::Taken(_) => "the ledger is in use",
             LockError::Open { .. } => "the ledger cannot be locked",
+            LockError::Taken { .. } | LockError::Elsewhere { .. } => "the ledger is in use",
+            LockError::OtherName(_) => "the ledger is used by another name",
         };
         say_failed(outside, what, &error);
         Exit::Unavailable
@@ -122,10 +122,10 @@ pub(super) fn take_lock(outside: &Outside, path: &Path) -> Result<Lock, Exit> {
 }
 
 /// Opens the ledger; waits for one that may become available.
-pub(super) async fn open(outside: &Outside, path: &Path) -> Result<(SqliteLedger, Snapshot), Exit> {
+pub(super) async fn open(outside: &Outside, lock: &Lock) -> Result<(SqliteLedger, Snapshot), Exit> {
     let mut tries = 0_u32;
     loop {
-        let opened = match SqliteLedger::open(path).await {
+        let opened = match SqliteLedger::open(lock).await {
             Ok(mut ledger) => ledger.load().await.map(|snapshot| (ledger, snapshot)),
             Err(error) => Err(error),
         };

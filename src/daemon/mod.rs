@@ -150,7 +150,6 @@ struct Daemon {
     engine: Engine,
     client: Client,
     recorder: Recorder,
-    _lock: crate::ledger::Lock,
     alarm: Alarm,
     tasks: Tasks,
     received: mpsc::UnboundedReceiver<Input>,
@@ -174,7 +173,7 @@ impl Daemon {
     async fn new(outside: Outside, begun: Begun) -> Result<Self, Exit> {
         let (inputs, received) = mpsc::unbounded_channel();
         let (beat, beats) = mpsc::unbounded_channel();
-        let Begun { loaded, rejected, ledger, lock, lock_taken, snapshot, before } = begun;
+        let Begun { loaded, rejected, ledger, lock_taken, snapshot, before } = begun;
         for event in &snapshot.unannounced {
             (outside.announce)(event);
         }
@@ -211,7 +210,6 @@ impl Daemon {
             engine,
             client,
             recorder,
-            _lock: lock,
             alarm,
             tasks: Tasks::new(inputs),
             received,

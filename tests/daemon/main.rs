@@ -26,6 +26,7 @@ mod main_job;
 mod manifest;
 mod meddler;
 mod mounts;
+mod one_daemon;
 mod one_off;
 mod outage;
 mod parameters;

@@ -17,8 +17,8 @@ use adf_cron::ids::{
     SubscriptionId,
 };
 use adf_cron::ledger::{
-    Answer, Asks, Attempt, Batch, Body, Intent, Ledger, LedgerError, Loaded, Mark, Progress, Reason, Record,
-    Recovers, Request, RunProgress, Settlement, Skips, Snapshot, SqliteLedger, State, Written,
+    Answer, Asks, Attempt, Batch, Body, Intent, Ledger, LedgerError, Loaded, Lock, Mark, Progress, Reason,
+    Record, Recovers, Request, RunProgress, Settlement, Skips, Snapshot, SqliteLedger, State, Written,
 };
 use adf_cron::schedule::{Calendar, CalendarSpec, DstGap, DstOverlap, Every, Fingerprint, Form, Rule, Zone};
 use jiff::{SignedDuration, Timestamp};
@@ -54,7 +54,8 @@ struct OnDisk {
 impl OnDisk {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        Self { ledger: SqliteLedger::open(&Self::path(folder.path())).await.unwrap(), folder }
+        let lock = Lock::take(&Self::path(folder.path())).unwrap();
+        Self { ledger: SqliteLedger::open(&lock).await.unwrap(), folder }
     }
 
     fn path(folder: &Path) -> std::path::PathBuf {
