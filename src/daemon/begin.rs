@@ -1,14 +1,14 @@
 //! How the daemon begins: the schedule file or the last good one, the lock, the ledger.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::schedule_file::{self, Loaded, Rejection};
-use super::{Exit, Outside};
+use super::{Exit, Outside, which_ledger};
 use crate::azure::{Client, ClientError};
 use crate::clock::Now;
-use crate::config::{self, Entry, Settings};
+use crate::config::{Entry, Settings};
 use crate::engine::Random;
 use crate::event::{Event, Fields, Level, Name, chain};
 use crate::ledger::{Ledger as _, Lock, LockError, Snapshot, SqliteLedger};
@@ -22,6 +22,8 @@ const REPEAT: u32 = 30;
 const TIMESYNC: &str = "/run/systemd/timesync";
 /// Between two looks at it.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// Why nothing runs where no schedule is known.
+const NO_SCHEDULE: &str = "nothing runs, since no schedule was ever in force";
 
 /// All that a daemon needs to run.
 pub(super) struct Begun {
@@ -50,20 +52,30 @@ pub(super) async fn begin(outside: &Outside) -> Result<Begun, Exit> {
             }
             Err(rejection) => (None, Some(rejection)),
         };
-    let path = ledger_of(loaded.as_ref(), rejected.as_ref(), outside);
+    let read =
+        loaded.as_ref().ok_or_else(|| rejected.as_ref().and_then(|rejection| rejection.text.as_deref()));
+    let found = which_ledger::of(&outside.config, read, &outside.environment);
+    let say_rejected = |instead: &str| {
+        if let Some(rejection) = &rejected {
+            (outside.announce)(&rejection.event(&format!("{instead}{}", found.words)));
+        }
+    };
     // A wrong file on a host that never ran a schedule must not leave an empty ledger behind.
-    if let Some(rejection) = &rejected
-        && !path.exists()
-    {
-        (outside.announce)(&rejection.event("nothing runs, since no schedule was ever in force"));
+    if rejected.is_some() && !found.path.try_exists().unwrap_or(true) {
+        say_rejected(if found.words.is_empty() { NO_SCHEDULE } else { "nothing runs" });
         return Err(Exit::Config);
     }
-    let lock = take_lock(outside, &path)?;
+    let lock = take_lock(outside, &found.path).inspect_err(|_| say_rejected("nothing runs"))?;
     let lock_taken = outside.clock.now();
     let (ledger, snapshot) = open(outside, &lock).await?;
     let loaded = match loaded {
         Some(loaded) => loaded,
-        None => last_good(outside, &snapshot, rejected.as_ref())?,
+        None => {
+            let mut loaded = last_good(outside, &snapshot, say_rejected)?;
+            // Its text may name the place where the ledger was then.
+            loaded.settings.ledger = Some(found.path.clone());
+            loaded
+        }
     };
     await_clock(outside, loaded.settings.daemon.clock_wait).await;
     let lock_taken = by_the_clock_now(lock_taken, outside.clock.now());
@@ -78,16 +90,8 @@ fn entries_before(outside: &Outside, loaded: &Loaded, snapshot: &Snapshot) -> Ve
     parsed.map(|before| before.schedule.entries).unwrap_or_default()
 }
 
-fn ledger_of(loaded: Option<&Loaded>, rejected: Option<&Rejection>, outside: &Outside) -> PathBuf {
-    let named = match loaded {
-        Some(loaded) => loaded.settings.ledger.clone(),
-        None => rejected.and_then(|rejection| config::ledger_hint(rejection.text.as_deref()?)),
-    };
-    schedule_file::ledger_path(named, &outside.environment)
-}
-
 /// The last schedule that was in force, instead of a file that is wrong.
-fn last_good(outside: &Outside, snapshot: &Snapshot, rejected: Option<&Rejection>) -> Result<Loaded, Exit> {
+fn last_good(outside: &Outside, snapshot: &Snapshot, say_rejected: impl Fn(&str)) -> Result<Loaded, Exit> {
     let parsed = snapshot.schedule.as_ref().map(|(version, text)| {
         let file = format!("schedule version {}", version.chars().take(12).collect::<String>());
         schedule_file::accepted(text.as_bytes(), &file, &outside.environment)
@@ -97,11 +101,9 @@ fn last_good(outside: &Outside, snapshot: &Snapshot, rejected: Option<&Rejection
         Some(Err(_)) => {
             ("nothing runs: the last good schedule is not valid for this version", Err(Exit::Config))
         }
-        None => ("nothing runs, since no schedule was ever in force", Err(Exit::Config)),
+        None => (NO_SCHEDULE, Err(Exit::Config)),
     };
-    if let Some(rejection) = rejected {
-        (outside.announce)(&rejection.event(instead));
-    }
+    say_rejected(instead);
     result
 }
 

@@ -6,6 +6,7 @@ mod once;
 mod reload;
 pub mod schedule_file;
 mod show;
+pub mod which_ledger;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -398,9 +399,23 @@ impl Daemon {
 
     /// The schedule given last is in force and durable.
     fn in_force(&mut self) {
+        if self.rejected.is_none() {
+            self.remember_ledger();
+        }
         self.shown.forget_status();
         self.show();
         self.outside.notifier.ready();
+    }
+
+    /// Where the file is wrong at a later start, its last good schedule is found by this.
+    fn remember_ledger(&self) {
+        let (config, environment) = (&self.outside.config, &self.outside.environment);
+        if let Err(error) = which_ledger::remember(config, self.settings.ledger.as_deref(), environment) {
+            let message = "which ledger this schedule has cannot be noted in the state directory; a start with a wrong \
+                           file would rely on the `ledger:` line of that file";
+            let fields = Fields { error_message: Some(error.to_string()), ..Fields::default() };
+            (self.outside.announce)(&Event::new(Level::Warn, Name::DaemonFailed, message, fields));
+        }
     }
 
     /// Acts on a signal; returns how long the drain may take, if one begins.

@@ -22,6 +22,7 @@ mod explain;
 mod faults;
 mod import;
 mod kills;
+mod last_good;
 mod main_job;
 mod manifest;
 mod meddler;
