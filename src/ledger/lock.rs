@@ -186,7 +186,9 @@ fn elsewhere(ledger: PathBuf) -> LockError {
 
 /// Refuses a hard link of a ledger, unless it is the name that is used: that one has a lock file or changes beside it.
 pub(super) fn in_use_by_this_name(real: &Path) -> Result<(), OtherName> {
-    let links = std::fs::metadata(real).map_or(1, |file| file.nlink());
+    // A folder has several by nature.
+    let links =
+        std::fs::metadata(real).ok().filter(std::fs::Metadata::is_file).map_or(1, |file| file.nlink());
     if links > 1 && !beside(real, ".lock").exists() && !has_log(real) {
         return Err(OtherName { path: real.to_owned(), links });
     }
@@ -378,6 +380,17 @@ mod tests {
             assert!(matches!(Lock::take(&path(name)), Err(LockError::Taken { .. })), "{name}");
         }
         assert_eq!(without_links(&path("round.db")), path("round.db"), "it leads nowhere");
+    }
+
+    #[test]
+    fn a_folder_in_the_place_of_the_ledger_is_told_of_when_that_is_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.db");
+        std::fs::create_dir(&path).unwrap();
+        let lock = Lock::take(&path).unwrap();
+        assert_eq!(lock.lock_file(true).unwrap_err().kind(), io::ErrorKind::IsADirectory);
+        std::fs::remove_dir(&path).unwrap();
+        lock.lock_file(true).unwrap();
     }
 
     #[test]
