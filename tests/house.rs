@@ -21,7 +21,7 @@ const FLOORS: [&[&str]; 11] = [
 ];
 
 /// Libraries that are named in one place only, so that each of their traps is dealt with once.
-const DOORS: [(&str, &str); 13] = [
+const DOORS: [(&str, &str); 14] = [
     ("tokio_cron_scheduler", "heartbeat.rs"),
     ("reqwest", "azure/http.rs"),
     ("serde_yaml", "config/yaml.rs"),
@@ -35,6 +35,7 @@ const DOORS: [(&str, &str); 13] = [
     ("tracing", "telemetry/"),
     ("tracing_subscriber", "telemetry/"),
     ("sqlx", "ledger/"),
+    ("nix", "ledger/lock.rs"),
 ];
 
 /// Lines of code of one file, its tests and comments not counted.

@@ -100,7 +100,7 @@ pub(super) fn carry_out(outside: &Outside, loaded: Result<Loaded, Rejection>, wi
                     Exit::Config
                 }
             },
-            Err(LockError::Taken(_)) => by_daemon(outside, &wish, &path).await,
+            Err(LockError::Taken { .. }) => by_daemon(outside, &wish, &path).await,
             Err(error) => {
                 complain(&chain(&error));
                 Exit::Unavailable
@@ -127,7 +127,7 @@ async fn alone(outside: &Outside, wish: Wish, loaded: Loaded, lock: Lock, path: 
         notifier: Notifier::default(),
     };
     let ready = async {
-        let mut ledger = SqliteLedger::open(path).await?;
+        let mut ledger = SqliteLedger::open(&lock).await?;
         let snapshot = ledger.load().await?;
         let mut requests = wish.requests.clone();
         for request in &mut requests {
@@ -209,14 +209,14 @@ async fn show(outside: &Outside, ledger: &mut SqliteLedger, wish: &Wish, daemon:
     exit
 }
 
-/// Whether no daemon runs that has this ledger. Seldom asked, since a daemon that begins just then would find the lock
-/// taken.
+/// Whether no daemon runs that has this ledger.
 pub(super) fn daemon_is_gone(path: &Path) -> bool {
-    Lock::take(path).is_ok()
+    matches!(Lock::is_held(path), Ok(false))
 }
 
 pub(super) fn failed(error: &LedgerError) -> Exit {
-    complain(&format!("{}; this needs the rights of the daemon's user (sudo -u adf-cron)", chain(error)));
+    let rights = "; this needs the rights of the daemon's user (sudo -u adf-cron)";
+    complain(&(chain(error) + if error.may_be_rights() { rights } else { "" }));
     Exit::Unavailable
 }
 

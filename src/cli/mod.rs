@@ -30,8 +30,8 @@ use jiff::Timestamp;
 use crate::azure::{Client, ClientError, Environment, Sink};
 use crate::clock::Clock;
 use crate::config::{self, Entry, Moment};
-use crate::daemon::Exit;
 use crate::daemon::schedule_file::{self, Loaded, Rejection};
+use crate::daemon::{Exit, which_ledger};
 use crate::event::{chain, printable, printable_lines};
 use crate::ledger::LedgerError;
 use crate::schedule::Zone;
@@ -166,21 +166,23 @@ impl Outside {
     /// The ledger's file, which must be there.
     fn existing_ledger(&self, loaded: &Result<Loaded, Rejection>) -> Result<PathBuf, Exit> {
         let path = self.ledger(loaded);
-        if path.exists() {
+        // What may not be looked at is there: opening it tells why.
+        if path.try_exists().unwrap_or(true) {
             return Ok(path);
         }
-        let shown = path.display();
-        complain(&format!("there is no ledger at {shown} yet; the daemon makes it when it first runs"));
+        let first = if loaded.is_ok() { " yet; the daemon makes it when it first runs" } else { "" };
+        complain(&format!("there is no ledger at {}{first}", path.display()));
         Err(Exit::Unavailable)
     }
 
-    /// The ledger's file. A schedule that is wrong may still name it.
+    /// The ledger's file; where a wrong schedule file does not tell, it is said how it was found.
     fn ledger(&self, loaded: &Result<Loaded, Rejection>) -> PathBuf {
-        let named = match loaded {
-            Ok(loaded) => loaded.settings.ledger.clone(),
-            Err(rejection) => rejection.text.as_deref().and_then(config::ledger_hint),
-        };
-        schedule_file::ledger_path(named, &self.environment)
+        let read = loaded.as_ref().map_err(|rejection| rejection.text.as_deref());
+        let found = which_ledger::of(&self.config, read, &self.environment);
+        if !found.words.is_empty() {
+            complain(&format!("the schedule file {} cannot be used{}", self.config.display(), found.words));
+        }
+        found.path
     }
 }
 
@@ -227,7 +229,8 @@ fn complain(message: &str) {
 
 /// Says why the ledger cannot be read.
 fn unreadable(error: &LedgerError) -> Exit {
-    complain(&format!("{}; people who may read it are in the group that owns it (adf-cron)", chain(error)));
+    let rights = "; people who may read it are in the group that owns it (adf-cron)";
+    complain(&(chain(error) + if error.may_be_rights() { rights } else { "" }));
     Exit::Unavailable
 }
 

@@ -1,14 +1,14 @@
 //! How the daemon begins: the schedule file or the last good one, the lock, the ledger.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::schedule_file::{self, Loaded, Rejection};
-use super::{Exit, Outside};
+use super::{Exit, Outside, which_ledger};
 use crate::azure::{Client, ClientError};
 use crate::clock::Now;
-use crate::config::{self, Entry, Settings};
+use crate::config::{Entry, Settings};
 use crate::engine::{Random, Schedule};
 use crate::event::{Event, Fields, Level, Name, chain};
 use crate::ledger::{Ledger as _, Lock, LockError, Snapshot, SqliteLedger};
@@ -23,13 +23,14 @@ const REPEAT: u32 = 30;
 const TIMESYNC: &str = "/run/systemd/timesync";
 /// Between two looks at it.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// Why nothing runs where no schedule is known.
+const NO_SCHEDULE: &str = "nothing runs, since no schedule was ever in force";
 
 /// All that a daemon needs to run.
 pub(super) struct Begun {
     pub(super) loaded: Loaded,
     pub(super) rejected: Option<Rejection>,
     pub(super) ledger: SqliteLedger,
-    pub(super) lock: Lock,
     pub(super) lock_taken: Now,
     pub(super) snapshot: Snapshot,
     /// The entries of the schedule that was in force last, as it was read then, if it is another, or was read by other
@@ -52,25 +53,35 @@ pub(super) async fn begin(outside: &Outside) -> Result<Begun, Exit> {
         }
         Err(rejection) => (None, Some(rejection)),
     };
-    let path = ledger_of(loaded.as_ref(), rejected.as_ref(), outside);
+    let read =
+        loaded.as_ref().ok_or_else(|| rejected.as_ref().and_then(|rejection| rejection.text.as_deref()));
+    let found = which_ledger::of(&outside.config, read, &outside.environment);
+    let say_rejected = |instead: &str| {
+        if let Some(rejection) = &rejected {
+            outside.output.say(&rejection.event(&format!("{instead}{}", found.words)));
+        }
+    };
     // A wrong file on a host that never ran a schedule must not leave an empty ledger behind.
-    if let Some(rejection) = &rejected
-        && !path.exists()
-    {
-        outside.output.say(&rejection.event("nothing runs, since no schedule was ever in force"));
+    if rejected.is_some() && !found.path.try_exists().unwrap_or(true) {
+        say_rejected(if found.words.is_empty() { NO_SCHEDULE } else { "nothing runs" });
         return Err(Exit::Config);
     }
-    let lock = take_lock(outside, &path)?;
+    let lock = take_lock(outside, &found.path).inspect_err(|_| say_rejected("nothing runs"))?;
     let lock_taken = outside.clock.now();
-    let (ledger, snapshot) = open(outside, &path).await?;
+    let (ledger, snapshot) = open(outside, &lock).await?;
     let loaded = match loaded {
         Some(loaded) => loaded,
-        None => last_good(outside, &snapshot, rejected.as_ref())?,
+        None => {
+            let mut loaded = last_good(outside, &snapshot, say_rejected)?;
+            // Its text may name the place where the ledger was then.
+            loaded.settings.ledger = Some(found.path.clone());
+            loaded
+        }
     };
     await_clock(outside, loaded.settings.daemon.clock_wait).await;
     let lock_taken = by_the_clock_now(lock_taken, outside.clock.now());
     let before = entries_before(outside, &loaded, &snapshot);
-    Ok(Begun { loaded, rejected, ledger, lock, lock_taken, snapshot, before })
+    Ok(Begun { loaded, rejected, ledger, lock_taken, snapshot, before })
 }
 
 /// Reads the schedule file beside the loop, which a signal may end meanwhile.
@@ -95,17 +106,9 @@ fn entries_before(outside: &Outside, loaded: &Loaded, snapshot: &Snapshot) -> Ve
     parsed.map(|before| before.schedule.entries).unwrap_or_default()
 }
 
-fn ledger_of(loaded: Option<&Loaded>, rejected: Option<&Rejection>, outside: &Outside) -> PathBuf {
-    let named = match loaded {
-        Some(loaded) => loaded.settings.ledger.clone(),
-        None => rejected.and_then(|rejection| config::ledger_hint(rejection.text.as_deref()?)),
-    };
-    schedule_file::ledger_path(named, &outside.environment)
-}
-
 /// The last schedule that was in force, instead of a file that is wrong. It is read by the rules of today; only where
 /// those refuse it, it goes on as it was read then, since nothing must stop for a new version of the program.
-fn last_good(outside: &Outside, snapshot: &Snapshot, rejected: Option<&Rejection>) -> Result<Loaded, Exit> {
+fn last_good(outside: &Outside, snapshot: &Snapshot, say_rejected: impl Fn(&str)) -> Result<Loaded, Exit> {
     let parsed = snapshot.schedule.as_ref().map(|last| {
         let file = format!("schedule version {}", last.version.chars().take(12).collect::<String>());
         let read = |rules| schedule_file::accepted(last.text.as_bytes(), &file, &outside.environment, rules);
@@ -124,11 +127,9 @@ fn last_good(outside: &Outside, snapshot: &Snapshot, rejected: Option<&Rejection
         Some(Err(_)) => {
             ("nothing runs: the last good schedule is not valid for this version", Err(Exit::Config))
         }
-        None => ("nothing runs, since no schedule was ever in force", Err(Exit::Config)),
+        None => (NO_SCHEDULE, Err(Exit::Config)),
     };
-    if let Some(rejection) = rejected {
-        outside.output.say(&rejection.event(instead));
-    }
+    say_rejected(instead);
     result
 }
 
@@ -139,8 +140,9 @@ pub(super) fn take_lock(outside: &Outside, path: &Path) -> Result<Lock, Exit> {
     }
     Lock::take(path).map_err(|error| {
         let what = match &error {
-            LockError::Taken(_) => "the ledger is in use",
             LockError::Open { .. } => "the ledger cannot be locked",
+            LockError::Taken { .. } | LockError::Elsewhere { .. } => "the ledger is in use",
+            LockError::OtherName(_) => "the ledger is used by another name",
         };
         say_failed(outside, what, &error);
         Exit::Unavailable
@@ -148,10 +150,10 @@ pub(super) fn take_lock(outside: &Outside, path: &Path) -> Result<Lock, Exit> {
 }
 
 /// Opens the ledger; waits for one that may become available.
-pub(super) async fn open(outside: &Outside, path: &Path) -> Result<(SqliteLedger, Snapshot), Exit> {
+pub(super) async fn open(outside: &Outside, lock: &Lock) -> Result<(SqliteLedger, Snapshot), Exit> {
     let mut tries = 0_u32;
     loop {
-        let opened = match SqliteLedger::open(path).await {
+        let opened = match SqliteLedger::open(lock).await {
             Ok(mut ledger) => ledger.load().await.map(|snapshot| (ledger, snapshot)),
             Err(error) => Err(error),
         };

@@ -6,6 +6,7 @@ mod once;
 mod reload;
 pub mod schedule_file;
 mod show;
+pub mod which_ledger;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -172,7 +173,6 @@ struct Daemon {
     engine: Engine,
     client: Client,
     recorder: Recorder,
-    _lock: crate::ledger::Lock,
     alarm: Alarm,
     tasks: Tasks,
     received: mpsc::UnboundedReceiver<Input>,
@@ -196,7 +196,7 @@ impl Daemon {
     async fn new(outside: Outside, begun: Begun) -> Result<Self, Exit> {
         let (inputs, received) = mpsc::unbounded_channel();
         let (beat, beats) = mpsc::unbounded_channel();
-        let Begun { loaded, rejected, ledger, lock, lock_taken, snapshot, before } = begun;
+        let Begun { loaded, rejected, ledger, lock_taken, snapshot, before } = begun;
         let failed = |what: &str, error: &dyn std::error::Error, exit: Exit| {
             begin::say_failed(&outside, what, error);
             exit
@@ -230,7 +230,6 @@ impl Daemon {
             engine,
             client,
             recorder,
-            _lock: lock,
             alarm,
             tasks: Tasks::new(inputs),
             received,
@@ -420,9 +419,23 @@ impl Daemon {
 
     /// The schedule given last is in force and durable.
     fn in_force(&mut self) {
+        if self.rejected.is_none() {
+            self.remember_ledger();
+        }
         self.shown.forget_status();
         self.show();
         self.outside.notifier.ready();
+    }
+
+    /// Where the file is wrong at a later start, its last good schedule is found by this.
+    fn remember_ledger(&self) {
+        let (config, environment) = (&self.outside.config, &self.outside.environment);
+        if let Err(error) = which_ledger::remember(config, self.settings.ledger.as_deref(), environment) {
+            let message = "which ledger this schedule has cannot be noted in the state directory; a start with a wrong \
+                           file would rely on the `ledger:` line of that file";
+            let fields = Fields { error_message: Some(error.to_string()), ..Fields::default() };
+            self.outside.output.say(&Event::new(Level::Warn, Name::DaemonFailed, message, fields));
+        }
     }
 
     /// Acts on a signal; returns how long the drain may take, if one begins.

@@ -265,7 +265,7 @@ fn of(text: &[u8], read: Result<Settings, Problems>, rules: CronRules) -> Result
     }
 }
 
-fn version(text: &[u8]) -> String {
+pub(super) fn version(text: &[u8]) -> String {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text);
     digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -273,8 +273,11 @@ fn version(text: &[u8]) -> String {
 /// Where the ledger is: as the file says, else where systemd keeps the daemon's state.
 #[must_use]
 pub fn ledger_path(named: Option<PathBuf>, environment: &Environment) -> PathBuf {
-    named.unwrap_or_else(|| {
-        let state = environment("STATE_DIRECTORY").filter(|state| !state.is_empty());
-        PathBuf::from(state.unwrap_or_else(|| "/var/lib/adf-cron".to_owned())).join("ledger.db")
-    })
+    named.unwrap_or_else(|| state_directory(environment).join("ledger.db"))
+}
+
+/// Where systemd keeps the daemon's state.
+pub(super) fn state_directory(environment: &Environment) -> PathBuf {
+    let state = environment("STATE_DIRECTORY").filter(|state| !state.is_empty());
+    PathBuf::from(state.unwrap_or_else(|| "/var/lib/adf-cron".to_owned()))
 }

@@ -25,7 +25,7 @@ use crate::schedule::{CronRules, Fingerprint};
 
 pub use backfill::{Backfill, BackfillProgress, Wanted};
 pub use evidence::{Evidence, InForce, Kept, OpenPause, Standing};
-pub use lock::{Lock, LockError};
+pub use lock::{Lock, LockError, OtherName};
 pub use record::{
     Attempt, Batch, Body, FollowedRun, Intent, Known, Loaded, Mark, Pause, Progress, Reason, Record,
     Recovers, RunProgress, State, Written,
@@ -52,6 +52,26 @@ pub enum LedgerError {
         /// The file.
         path: PathBuf,
     },
+    /// The file could not be opened, or made.
+    #[error("the ledger {path} could not be opened")]
+    Unopened {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file was moved, removed or replaced under the process that uses it.
+    #[error(
+        "the ledger {path} was moved, removed or replaced while adf-cron uses it; put it back, or stop adf-cron and \
+         remove {path}-wal and {path}-shm, which belong to the file that was there, before it starts on another"
+    )]
+    Moved {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file has another name, and this is not the one that is used.
+    #[error(transparent)]
+    OtherName(#[from] OtherName),
     /// A row could not be understood.
     #[error("the ledger holds {what} that this version cannot read: {detail}")]
     Unreadable {
@@ -70,7 +90,14 @@ impl LedgerError {
             Self::Newer { .. } | Self::Unreadable { .. } => true,
             // SQLITE_CORRUPT (11) and SQLITE_NOTADB (26), in their plain and extended forms.
             Self::Database { source, .. } => matches!(sqlite::code(source), Some(11 | 26)),
+            Self::Unopened { .. } | Self::Moved { .. } | Self::OtherName(_) => false,
         }
+    }
+
+    /// Whether a user with more rights might fare better.
+    #[must_use]
+    pub fn may_be_rights(&self) -> bool {
+        matches!(self, Self::Database { .. } | Self::Unopened { .. })
     }
 }
 

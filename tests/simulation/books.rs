@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use adf_cron::ids::{FiringId, Nominal, RunId};
 use adf_cron::ledger::{
-    Asks, Batch, Facts, FollowedRun, HistoryFilter, Intent, Known, Ledger, Request, Skips, Snapshot,
+    Asks, Batch, Facts, FollowedRun, HistoryFilter, Intent, Known, Ledger, Lock, Request, Skips, Snapshot,
     SqliteLedger, Written,
 };
 use futures_util::FutureExt as _;
@@ -47,7 +47,8 @@ impl OnDisk {
         let path = self.folder.path().join("ledger.db");
         // The last process is dead: its connection goes as it stands.
         self.ledger = None;
-        self.ledger = Some(self.runtime.block_on(SqliteLedger::open(&path)).unwrap());
+        let lock = Lock::take(&path).unwrap();
+        self.ledger = Some(self.runtime.block_on(SqliteLedger::open(&lock)).unwrap());
     }
 
     fn with<T>(&mut self, work: impl AsyncFnOnce(&mut SqliteLedger) -> T) -> T {

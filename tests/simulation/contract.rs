@@ -17,7 +17,7 @@ use adf_cron::ids::{
     SubscriptionId,
 };
 use adf_cron::ledger::{
-    Answer, Asks, Attempt, Batch, Body, Facts, Intent, LastSchedule, Ledger, LedgerError, Loaded, Mark,
+    Answer, Asks, Attempt, Batch, Body, Facts, Intent, LastSchedule, Ledger, LedgerError, Loaded, Lock, Mark,
     Progress, Reason, Record, Recovers, Request, RunProgress, Settlement, Skips, Snapshot, SqliteLedger,
     State, Written,
 };
@@ -57,7 +57,8 @@ struct OnDisk {
 impl OnDisk {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        Self { ledger: SqliteLedger::open(&Self::path(folder.path())).await.unwrap(), folder }
+        let lock = Lock::take(&Self::path(folder.path())).unwrap();
+        Self { ledger: SqliteLedger::open(&lock).await.unwrap(), folder }
     }
 
     fn path(folder: &Path) -> std::path::PathBuf {

@@ -12,9 +12,7 @@ mod versions;
 mod write;
 
 use std::collections::HashMap;
-use std::fs::OpenOptions;
 use std::ops::RangeInclusive;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,7 +21,8 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
-use super::{Batch, Facts, Ledger, LedgerError, Request, Snapshot, Written};
+use super::lock::{has_log, in_use_by_this_name, without_links};
+use super::{Batch, Facts, Ledger, LedgerError, Lock, Request, Snapshot, Written};
 use crate::ids::{FiringId, RunId};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("src/ledger/migrations");
@@ -38,18 +37,20 @@ pub struct SqliteLedger {
     connection: SqliteConnection,
     /// Whether a transaction failed on this connection.
     worn: bool,
+    /// The right to change it. It is given back after the connection is closed.
+    lock: Option<Lock>,
 }
 
 impl SqliteLedger {
     /// Opens the ledger to change it, creating the file and bringing its schema up to date.
     ///
     /// # Errors
-    /// [`LedgerError::Newer`] when a newer version has written it, [`LedgerError::Database`] otherwise.
-    pub async fn open(path: &Path) -> Result<Self, LedgerError> {
-        // The ledger holds parameter values: it is made for its owner and group alone, and SQLite gives the
-        // files beside it the same rights. A file that cannot be made shows when it is opened.
-        let _ = OpenOptions::new().create(true).append(true).mode(0o640).open(path);
-        let mut ledger = Self::connect(path, &Self::options_to_write(path)).await?;
+    /// [`LedgerError::Newer`] when a newer version has written it, [`LedgerError::Unopened`] when the file cannot be
+    /// had, [`LedgerError::Database`] otherwise.
+    pub async fn open(lock: &Lock) -> Result<Self, LedgerError> {
+        let path = lock.ledger();
+        lock.lock_file(true).map_err(|source| LedgerError::Unopened { path: path.to_owned(), source })?;
+        let mut ledger = Self::connect_to_write(lock).await?;
         match MIGRATIONS.run(&mut ledger.connection).await {
             Ok(()) => Ok(ledger),
             Err(MigrateError::VersionMissing(_) | MigrateError::VersionTooNew(..)) => {
@@ -65,8 +66,11 @@ impl SqliteLedger {
     /// Opens an existing ledger beside the daemon, to read it.
     ///
     /// # Errors
-    /// [`LedgerError::Database`] when there is none, or it cannot be read.
+    /// [`LedgerError::Database`] when there is none, or it cannot be read, [`LedgerError::OtherName`] when what is
+    /// newest lies beside another name.
     pub async fn open_to_read(path: &Path) -> Result<Self, LedgerError> {
+        let path = &without_links(path);
+        in_use_by_this_name(path)?;
         let options = Self::options(path).read_only(true);
         let mut ledger = Self::connect(path, &options).await?;
         match ledger.rows("SELECT 1 FROM entry LIMIT 1").await {
@@ -99,11 +103,27 @@ impl SqliteLedger {
     /// Where the disk is full or fails, SQLite takes a transaction back by itself, and sqlx, which is not told,
     /// lets no other begin on that connection. So what failed is tried again on a fresh one.
     async fn connect_anew_if_worn(&mut self) -> Result<(), LedgerError> {
-        if self.worn {
-            let fresh = Self::connect(&self.path, &Self::options_to_write(&self.path)).await?;
+        if self.worn
+            && let Some(lock) = &self.lock
+        {
+            let fresh = Self::connect_to_write(lock).await?;
             std::mem::replace(self, fresh).close().await;
         }
         Ok(())
+    }
+
+    /// What is written to a file that was moved away is lost to the next start.
+    fn refuse_if_moved(&self) -> Result<(), LedgerError> {
+        match &self.lock {
+            Some(lock) if !lock.is_in_place() => Err(LedgerError::Moved { path: self.path.clone() }),
+            _ => Ok(()),
+        }
+    }
+
+    async fn connect_to_write(lock: &Lock) -> Result<Self, LedgerError> {
+        let path = lock.ledger();
+        let ledger = Self::connect(path, &Self::options_to_write(path)).await?;
+        Ok(Self { lock: Some(lock.clone()), ..ledger })
     }
 
     async fn connect(path: &Path, options: &SqliteConnectOptions) -> Result<Self, LedgerError> {
@@ -111,7 +131,7 @@ impl SqliteLedger {
             .connect()
             .await
             .map_err(|source| LedgerError::Database { path: path.to_owned(), source })?;
-        Ok(Self { path: path.to_owned(), connection, worn: false })
+        Ok(Self { path: path.to_owned(), connection, worn: false, lock: None })
     }
 
     fn failed(&self, source: sqlx::Error) -> LedgerError {
@@ -130,19 +150,13 @@ pub(super) fn code(error: &sqlx::Error) -> Option<u32> {
     code.parse::<u32>().ok().map(|code| code & 0xff)
 }
 
-/// Whether changes wait beside the file.
-fn has_log(path: &Path) -> bool {
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
-    std::fs::metadata(log).is_ok_and(|log| log.len() > 0)
-}
-
 impl Ledger for SqliteLedger {
     async fn write(
         &mut self,
         batches: &[Batch],
         announced: Option<RangeInclusive<u64>>,
     ) -> Result<Written, LedgerError> {
+        self.refuse_if_moved()?;
         self.connect_anew_if_worn().await?;
         let written = write::batches(&mut self.connection, batches, announced).await;
         self.worn = written.is_err();
@@ -166,10 +180,13 @@ impl Ledger for SqliteLedger {
     }
 
     async fn requests(&mut self) -> Result<Vec<Request>, LedgerError> {
+        // What is asked now is left in another file.
+        self.refuse_if_moved()?;
         self.waiting_requests().await
     }
 
     async fn prune(&mut self, before: Timestamp) -> Result<u64, LedgerError> {
+        self.refuse_if_moved()?;
         self.connect_anew_if_worn().await?;
         let pruned = write::prune(&mut self.connection, before).await;
         self.worn = pruned.is_err();
@@ -192,8 +209,9 @@ mod tests {
     async fn a_ledger_of_an_earlier_version_is_brought_up_to_date_with_all_that_it_holds() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ledger.db");
-        let options = SqliteLedger::options_to_write(&path).create_if_missing(true);
-        let mut earlier = SqliteLedger::connect(&path, &options).await.unwrap();
+        let lock = Lock::take(&path).unwrap();
+        lock.lock_file(true).unwrap();
+        let mut earlier = SqliteLedger::connect_to_write(&lock).await.unwrap();
         let first = MIGRATIONS.iter().take(1).cloned().collect();
         Migrator::with_migrations(first).run(&mut earlier.connection).await.unwrap();
         sqlx::query(
@@ -205,7 +223,7 @@ mod tests {
         .await
         .unwrap();
         Ledger::close(earlier).await;
-        let mut ledger = SqliteLedger::open(&path).await.unwrap();
+        let mut ledger = SqliteLedger::open(&lock).await.unwrap();
         assert!(
             ledger.load().await.unwrap().followed.is_empty(),
             "its runs were not followed, and are not now"
@@ -217,7 +235,8 @@ mod tests {
     #[tokio::test(flavor = "current_thread")]
     async fn a_ledger_whose_disk_was_full_can_be_written_once_there_is_room() {
         let folder = tempfile::tempdir().unwrap();
-        let mut ledger = SqliteLedger::open(&folder.path().join("ledger.db")).await.unwrap();
+        let lock = Lock::take(&folder.path().join("ledger.db")).unwrap();
+        let mut ledger = SqliteLedger::open(&lock).await.unwrap();
         // No page more than there are: the same as a full disk.
         sqlx::query("PRAGMA max_page_count = 1").execute(&mut ledger.connection).await.unwrap();
         let learned = |factory: String| Record::Learned { factory, takes_our_id: true };
@@ -254,7 +273,7 @@ mod tests {
         assert_eq!(shown(&reader.evidence().await.unwrap()), [(1_000, CronRules::Croner)]);
         Ledger::close(reader).await;
 
-        let mut ledger = SqliteLedger::open(&path).await.unwrap();
+        let mut ledger = SqliteLedger::open(&Lock::take(&path).unwrap()).await.unwrap();
         assert_eq!(ledger.load().await.unwrap().schedule.unwrap().rules, Some(CronRules::Croner));
         for (id, at, rules) in
             [(1, 2_000, CronRules::Croner), (2, 3_000, CronRules::Vixie), (3, 4_000, CronRules::Vixie)]

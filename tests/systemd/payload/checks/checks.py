@@ -330,6 +330,27 @@ def somebody_of_the_group_reads_the_history_without_root():
     sh("systemctl", "stop", "adf-cron")
 
 
+def an_emptied_file_leaves_the_last_good_schedule_running_from_a_ledger_of_its_own():
+    write("ledger: sqlite:///var/lib/adf-cron/own.db\n" + HEAD + entry("tick"))
+    sh("systemctl", "start", "adf-cron")
+    sh("systemctl", "stop", "adf-cron")
+    write("")
+    sh("systemctl", "start", "adf-cron")
+    rejected = journal("EVENT=schedule.rejected")[-1]["MESSAGE"]
+    assert "its ledger is /var/lib/adf-cron/own.db, as /var/lib/adf-cron/schedule-" in rejected, rejected
+    before = len(runs())
+    wait("a run", lambda: len(runs()) > before)
+    status = sh("runuser", "-u", "oncall", "--", "adf-cron", "status", check=False)
+    assert status.returncode == 1 and "the last good schedule is used" in status.stdout, status
+    os.symlink("/var/lib/adf-cron/own.db", "/var/lib/adf-cron/link.db")
+    other = "/etc/adf-cron/other.yaml"
+    with open(other, "w") as file:
+        file.write("ledger: sqlite:///var/lib/adf-cron/link.db\n" + HEAD + entry("tick"))
+    second = sh("runuser", "-u", "adf-cron", "--", "adf-cron", "run", "-c", other, check=False)
+    assert second.returncode == 69 and "another adf-cron already runs" in second.stdout, second
+    sh("systemctl", "stop", "adf-cron")
+
+
 CHECKS = [
     the_unit_is_sound_and_exposes_little,
     a_schedule_that_was_never_good_ends_with_78_and_is_not_restarted,
@@ -344,6 +365,7 @@ CHECKS = [
     a_loop_that_hangs_is_ended_by_the_watchdog,
     a_stop_lets_the_call_under_way_end,
     somebody_of_the_group_reads_the_history_without_root,
+    an_emptied_file_leaves_the_last_good_schedule_running_from_a_ledger_of_its_own,
 ]
 
 
