@@ -101,6 +101,10 @@ impl Zone {
 /// What to do about a name that is not one of the known ones.
 fn advice(name: &str, known: impl Iterator<Item = String>) -> String {
     let wanted = name.trim().to_lowercase();
+    // No name is so long, and each is compared with all of it.
+    if wanted.len() > 64 {
+        return String::new();
+    }
     let mut known = known.peekable();
     if known.peek().is_none() {
         return ": this system has no time zone database; install tzdata".to_owned();
