@@ -22,7 +22,7 @@ use crate::schedule::{Cron, CronRules, Zone};
 const ALIKE: f64 = 0.8;
 /// Keys that say when, wherever they stand.
 const SCHEDULES: [&str; 4] = ["cron", "every", "at", "recurrence"];
-/// No word of ours, and no name of a zone, is longer than this.
+/// No word of ours is longer than this.
 const LONGEST_WORD: usize = 64;
 /// The most problems that are noted one by one; more are counted.
 const MOST_PROBLEMS: usize = 40_000;
@@ -223,7 +223,7 @@ impl<'a> Collector<'a> {
     pub(super) fn zone(&mut self, path: &str, key: &str, field: Option<Field<String>>) -> Option<Zone> {
         let name = self.take(path, key, field)?;
         let many = self.zones.len() >= MOST_ZONES;
-        let parse = |name: &String| match (name.len() > LONGEST_WORD || many) && !Zone::is_known(name) {
+        let parse = |name: &String| match many && !Zone::is_known(name) {
             true => Err(format!("unknown time zone '{name}'")),
             false => Zone::parse(name).map_err(|error| error.to_string()),
         };

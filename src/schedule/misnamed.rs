@@ -5,10 +5,16 @@ use super::windows;
 
 /// How alike two of Windows' names must be for one to be suggested for the other.
 const ALIKE: f64 = 0.8;
+/// The longest name that is compared with those that are known, in bytes.
+const MOST: usize = 64;
 
 /// What to do about a name that is not one of the known ones; it follows the name.
 pub(super) fn advice(name: &str, known: impl Iterator<Item = String>) -> String {
     let wanted = name.trim().to_lowercase();
+    // No name is so long, and each is compared with all of it.
+    if wanted.len() > MOST {
+        return String::new();
+    }
     let known: Vec<String> = known.collect();
     if known.is_empty() {
         return ": this system has no time zone database; install tzdata".to_owned();

@@ -61,8 +61,8 @@ struct Refused {
 struct Other {
     file: String,
     reason: String,
-    /// Whether a trigger may be missing: it cannot be read, it is nothing known, or it was given by name. What lies in
-    /// a folder and plainly holds no trigger is a note.
+    /// Whether nothing was taken from it, so that a trigger may be missing. A parameter file whose values were used is
+    /// a note.
     left_out: bool,
 }
 
@@ -147,7 +147,7 @@ fn import_all(sources: &[Source], now: Timestamp, report: &mut Report) {
         let contents = read::contents(json, &stem.unwrap_or_default(), &given);
         match (contents.triggers.is_empty(), contents.other) {
             (false, _) => {}
-            (true, Some(what)) => other(format!("it is {what}"), source.file.named),
+            (true, Some(what)) => other(format!("it is {what}; it has no trigger"), true),
             (true, None) => other("there is no trigger in it".to_owned(), true),
         }
         for link in contents.links.iter().filter(|link| !files.contains(Path::new(link.as_str()).as_os_str()))
@@ -194,16 +194,18 @@ impl Beside {
     /// Says which parameter files there are, and what they were used for.
     fn report(self, sources: &[Source], report: &mut Report) {
         for source in sources.iter().filter(|source| source.is_parameters()) {
-            let reason = match (self.used.get(&source.file.path), source.file.named) {
-                (Some(templates), _) => format!("its values are the parameters of {}", templates.join(", ")),
-                (None, true) => "its values are the parameters of all templates given".to_owned(),
-                (None, false) => {
-                    "it is a parameter file, and the template that it belongs to cannot be told by its \
-                                  name; give both by name"
-                        .to_owned()
+            let (reason, left_out) = match (self.used.get(&source.file.path), source.file.named) {
+                (Some(templates), _) => {
+                    (format!("its values are the parameters of {}", templates.join(", ")), false)
                 }
+                (None, true) => ("its values are the parameters of all templates given".to_owned(), false),
+                (None, false) => (
+                    "it is a parameter file, and its name does not tell which template it belongs to; give both by name"
+                        .to_owned(),
+                    true,
+                ),
             };
-            report.others.push(Other { file: source.shown(), reason, left_out: false });
+            report.others.push(Other { file: source.shown(), reason, left_out });
         }
         for (path, templates) in self.used {
             if sources.iter().any(|source| source.file.path == path) {
