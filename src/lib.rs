@@ -10,7 +10,7 @@
 //! | ports | [`azure`], [`ledger`] | the outside world |
 //! | meaning | [`config`], [`template`] | what the user said |
 //! | pure | [`schedule`], [`retry`] | calendars and waits |
-//! | base | [`ids`], [`clock`], [`secret`], [`event`] | words |
+//! | base | [`ids`], [`clock`], [`secret`], [`event`], [`file`] | words |
 
 #[macro_use]
 pub mod event;
@@ -23,6 +23,7 @@ pub mod clock;
 pub mod config;
 pub mod daemon;
 pub mod engine;
+pub mod file;
 pub mod firing;
 pub mod heartbeat;
 pub mod ids;

@@ -17,7 +17,7 @@ const FLOORS: [&[&str]; 11] = [
     &["config"],
     &["template", "telemetry", "alarm", "heartbeat", "signals", "systemd"],
     &["schedule", "retry"],
-    &["ids", "clock", "secret", "event"],
+    &["ids", "clock", "secret", "event", "file"],
 ];
 
 /// Libraries that are named in one place only, so that each of their traps is dealt with once.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use x509_parser::pem::Pem;
 
-use super::file;
+use crate::file;
 
 /// A file that is longer is no list of authorities: the system's own has some 200 KB.
 const MOST: u64 = 16 * 1024 * 1024;
@@ -143,12 +143,12 @@ mod tests {
     fn what_is_no_file_is_not_opened() {
         let folder = tempfile::tempdir().unwrap();
         let said = |path: &Path| crate::event::chain(&read(path).unwrap_err());
-        assert!(said(folder.path()).contains("is a directory"), "{}", said(folder.path()));
+        assert!(said(folder.path()).contains("it is a directory"), "{}", said(folder.path()));
         let missing = folder.path().join("ca.pem");
         assert!(said(&missing).contains("ca.pem cannot be read") && said(&missing).contains("No such file"));
-        assert!(said(Path::new("/dev/null")).contains("is no ordinary file"));
+        assert!(said(Path::new("/dev/null")).contains("it is a device, and only a regular file is read"));
         let large = std::fs::File::create(&missing).unwrap();
         large.set_len(MOST + 1).unwrap();
-        assert!(said(&missing).contains("is no list of certificates"));
+        assert!(said(&missing).contains("it is larger than"));
     }
 }

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::file;
 use crate::config::SecretSource;
+use crate::file;
 use crate::secret::Secret;
 
 /// Looks an environment variable up.

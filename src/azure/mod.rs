@@ -4,7 +4,6 @@ mod assertion;
 mod authorities;
 mod credential;
 mod entra;
-pub mod file;
 pub mod follow;
 mod http;
 pub mod inspect;

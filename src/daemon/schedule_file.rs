@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::azure::{Environment, file};
+use crate::azure::Environment;
 use crate::config::{self, Problems, Settings};
 use crate::engine::Schedule;
 use crate::event::{Event, Fields, Level, Name};
+use crate::file::{self, Opened};
 use crate::schedule::CronRules;
 
 /// Files larger than this are refused before they are read.
@@ -93,13 +94,10 @@ impl Rejection {
     }
 }
 
-/// Reads at most [`MAX_FILE_BYTES`] of a file.
-///
-/// # Errors
-/// A sentence for people, when the file cannot be read or is too large.
-pub fn read(path: &Path) -> Result<Vec<u8>, String> {
+/// What is said where a schedule file cannot be read.
+fn unread(path: &Path, error: &std::io::Error) -> String {
     let shown = path.display();
-    file::read(path, MAX_FILE_BYTES).map_err(|error| match error.kind() {
+    match error.kind() {
         ErrorKind::NotFound => {
             format!("{shown}: there is no such file; give one with --config or ADF_CRON_CONFIG")
         }
@@ -110,7 +108,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>, String> {
             format!("{shown}: the file is larger than 32 MiB; schedules of that size are refused")
         }
         _ => format!("{shown}: {error}"),
-    })
+    }
 }
 
 /// Reads a holiday file.
@@ -203,13 +201,26 @@ fn load_here(
     now: Timestamp,
     current: &Current,
 ) -> Result<Loaded, Rejection> {
+    let now_at = |path: Option<&Path>| {
+        *current.lock().unwrap_or_else(PoisonError::into_inner) = path.map(Path::to_owned);
+    };
     let watched = |path: &Path, read: &dyn Fn(&Path) -> Result<Vec<u8>, String>| {
-        *current.lock().unwrap_or_else(PoisonError::into_inner) = Some(path.to_owned());
+        now_at(Some(path));
         let bytes = read(path);
-        *current.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        now_at(None);
         bytes
     };
-    let text = watched(path, &read).map_err(|message| Rejection::unreadable(path, message))?;
+    now_at(Some(path));
+    let text = file::open(path).and_then(|opened| match opened {
+        Opened::Regular(file) => file::up_to(MAX_FILE_BYTES, file),
+        Opened::Pipe(pipe) => {
+            // Whoever gives a pipe, as `diff <(git show …)` does, waits for its writer.
+            now_at(None);
+            file::up_to(MAX_FILE_BYTES, pipe)
+        }
+    });
+    now_at(None);
+    let text = text.map_err(|error| Rejection::unreadable(path, unread(path, &error)))?;
     let look_up = |name: &str| environment(name);
     let holidays = |path: &Path| watched(path, &holiday_file);
     let outside = config::Outside { environment: &look_up, file: &holidays };

@@ -1,13 +1,14 @@
 //! Edits that cost much, hang or hide something: each is told what is wrong with it, soon and within little memory,
 //! and the daemon goes on.
 
+use std::io::Write as _;
 use std::path::Path;
 use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
-use crate::process::{LIMIT, Place, errors};
+use crate::process::{LIMIT, Place, errors, results};
 
 /// How long `check` may take. The bound is two seconds for the optimised program on a host with nothing else to do;
 /// tests run without optimisation, and beside others.
@@ -164,6 +165,26 @@ fn a_secret_in_a_pipe_without_an_end_holds_nothing_up() {
     let failed = daemon.wait_for("token.refresh_failed", |_| true);
     assert!(failed["error_message"].as_str().unwrap().contains("it is a pipe"), "{failed}");
     assert_eq!(daemon.stop().status.code(), Some(0));
+}
+
+#[test]
+fn a_schedule_may_come_through_a_pipe_as_in_a_diff_with_what_was_committed() {
+    let place = Place::new();
+    let text = |hour: u8| {
+        let entry = format!("pipelines: [{{ name: e, pipeline: P, schedule: '0 {hour} * * *' }}]\n");
+        format!("{}{entry}", place.azure())
+    };
+    place.write_raw(text(4));
+    let mut diff = place.command(&["diff", "/dev/stdin", place.schedule().to_str().unwrap()]);
+    let mut diff = diff.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // Dropped at once, which is the end of what it reads.
+    diff.stdin.take().unwrap().write_all(text(3).as_bytes()).unwrap();
+    let output = diff.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", errors(&output));
+    assert!(results(&output).contains("e: 30 moved"), "{}", results(&output));
+    // Nobody writes to this one.
+    let pipe = pipe(&place.path("unwritten"));
+    assert_eq!(place.run(&["check", "-c", &pipe]).status.code(), Some(78));
 }
 
 #[test]
