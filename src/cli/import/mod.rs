@@ -147,7 +147,7 @@ fn import_all(sources: &[Source], now: Timestamp, report: &mut Report) {
         let contents = read::contents(json, &stem.unwrap_or_default(), &given);
         match (contents.triggers.is_empty(), contents.other) {
             (false, _) => {}
-            (true, Some(what)) => other(format!("it is {what}; it has no trigger"), true),
+            (true, Some(what)) => other(format!("it is {what}"), true),
             (true, None) => other("there is no trigger in it".to_owned(), true),
         }
         for link in contents.links.iter().filter(|link| !files.contains(Path::new(link.as_str()).as_os_str()))
