@@ -61,7 +61,7 @@ fn a_ca_file_without_a_certificate_is_named_by_check_and_at_the_start() {
         assert!(all.matches(said).count() >= 2 && !all.contains("PRIVATE KEY"), "{all}");
     }
     for (path, said) in
-        [("/", "is a directory"), ("/no/such/ca.pem", "No such file"), ("/dev/null", "ordinary file")]
+        [("/", "is a directory"), ("/no/such/ca.pem", "No such file"), ("/dev/null", "regular file")]
     {
         let place = with(&[("  factory:", &format!("  ca_file: {path}\n  factory:"))], ENTRY);
         let all = refused(&place, |_| {});
