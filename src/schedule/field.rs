@@ -295,7 +295,9 @@ impl Field {
 
     fn hint(&self, part: &str) -> Option<String> {
         let short: String = part.split_inclusive(SIGNS).map(|word| self.short(word)).collect();
-        let is_known = |word: &str| word == "L" || number(word).is_some() || self.value(word).is_some();
+        let is_value = |word: &str| number(word).is_some() || self.value(word).is_some();
+        let is_known =
+            |word: &str| is_value(word) || word.strip_suffix('L').is_some_and(is_value) || word == "L";
         if short != part && short.split(SIGNS).all(is_known) {
             return Some(format!("write {short}"));
         }
@@ -330,10 +332,10 @@ impl Field {
             (_, part) if part.starts_with('H') || part.contains('~') => {
                 "there are no random times; write a number, and spread the starts with `jitter`".to_owned()
             }
-            (_, part) if WEEKDAYS.iter().any(|name| part.starts_with(name)) => {
+            (_, part) if !self.is_weekday() && WEEKDAYS.iter().any(|name| part.starts_with(name)) => {
                 "the names of weekdays belong in the last field".to_owned()
             }
-            (_, part) if MONTHS.iter().any(|name| part.starts_with(name)) => {
+            (field, part) if field != MONTH.name && MONTHS.iter().any(|name| part.starts_with(name)) => {
                 "the names of months belong in the field of the month".to_owned()
             }
             (_, part) if !part.is_ascii() => {
@@ -343,9 +345,10 @@ impl Field {
         })
     }
 
-    /// A word as it is written here, with the sign that follows it: MON for MO, MONDAY and MONDAYS.
+    /// A word as it is written here, with what follows it: MON for MO, MONDAY and MONDAYS, MONL for MONDAYL.
     fn short(&self, word: &str) -> String {
         let letters = word.trim_end_matches(SIGNS);
+        let letters = if self.is_weekday() { letters.trim_end_matches('L') } else { letters };
         let sign = &word[letters.len()..];
         let one = letters.strip_suffix('S').unwrap_or(letters);
         let mut meant = self
