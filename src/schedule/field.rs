@@ -301,7 +301,7 @@ impl Field {
         if short != part && short.split(SIGNS).all(is_known) {
             return Some(format!("write {short}"));
         }
-        let before_last = part.strip_prefix("L-").and_then(number);
+        let before_last = part.strip_prefix("L-").and_then(number).filter(|before| *before <= 30);
         Some(match (self.name, part) {
             ("hour", "24") => "midnight is 0".to_owned(),
             ("minute", "60") => "the full hour is 0".to_owned(),
