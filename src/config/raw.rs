@@ -326,6 +326,16 @@ impl Section for Rule {
         ("startTime", "under `recurrence:`"),
         ("endTime", "under `recurrence:`"),
         ("timeZone", "under `recurrence:`"),
+        ("overlap", "beside `schedule:`, in the entry"),
+        ("missed", "beside `schedule:`, in the entry"),
+        ("late_after", "beside `schedule:`, in the entry"),
+        ("jitter", "beside `schedule:`, in the entry"),
+        ("dst_gap", "beside `schedule:`, in the entry"),
+        ("dst_overlap", "beside `schedule:`, in the entry"),
+        ("enabled", "beside `schedule:`, in the entry"),
+        ("parameters", "beside `schedule:`, in the entry"),
+        ("retry", "beside `schedule:`, in the entry"),
+        ("max_active", "beside `schedule:`, in the entry"),
     ];
     const FOREIGN: &'static [(&'static str, &'static str, &'static str)] = words::OF_RULE;
 }

@@ -367,12 +367,12 @@ pub(super) fn read_otherwise(entry: &Entry, next: Option<Nominal>, next_before: 
     };
     let shown = |next: Option<Nominal>| next.map_or_else(|| "never".to_owned(), |next| next.to_string());
     let then = match next == next_before {
-        true => format!("next {} by both readings, and otherwise some time later", shown(next)),
-        false => format!("next {}, by the reading of before {}", shown(next), shown(next_before)),
+        true => format!("the next one is {} as before, and a later one differs", shown(next)),
+        false => format!("the next one is {}, and was {} before", shown(next), shown(next_before)),
     };
     let message = format!(
-        "{}: its cron expression is read as Vixie's cron reads it from now on, and names other times than before; {then} \
-         (adf-cron explain {} says what it names)",
+        "{}: its cron expression is now read as Vixie's cron reads it, and names other times than before: {then} \
+         (adf-cron explain {} tells which days and times it names)",
         entry.name, entry.name
     );
     Event::new(Level::Warn, Name::ScheduleRulesChanged, message, fields)

@@ -185,12 +185,9 @@ impl Meaning {
             }
             _ => return Err(format!("it has {} fields", fields.len())),
         };
-        let read = |field: &Field, text: &str| {
-            let named = field.read(text)?;
-            match named.is_empty() && !former {
-                true => Err(format!("the {} is '{text}', which names nothing", field.name)),
-                false => Ok(named),
-            }
+        let read = |field: &Field, text: &str| match former {
+            true => field.read_with_gaps(text),
+            false => field.read(text),
         };
         let (both, weekday) = match weekday.strip_prefix('+') {
             Some(weekday) => (true, weekday),

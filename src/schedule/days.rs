@@ -90,6 +90,10 @@ impl Month {
 }
 
 impl OfMonth {
+    fn is_all(&self) -> bool {
+        self.days == u32::MAX - 1
+    }
+
     fn within(&self, month: Month) -> u32 {
         let mut days = self.days;
         days |= each(self.from_end.into())
@@ -106,6 +110,10 @@ impl OfMonth {
 }
 
 impl OfWeek {
+    fn is_all(&self) -> bool {
+        self.every == 0x7f
+    }
+
     fn within(&self, month: Month) -> u32 {
         let day = |weekday: u8, n: u8| 1_u64 << month.nth(weekday, n);
         let mut days = 0_u64;
@@ -137,8 +145,7 @@ impl Days {
 
     /// The days of these two, where a field that names all of its days says nothing beside the other.
     pub(super) fn of(of_month: OfMonth, of_week: OfWeek, count: Count) -> Self {
-        const MONTH: u32 = u32::MAX - 1;
-        let (month, week) = (of_month.days == MONTH, of_week.every == 0x7f);
+        let (month, week) = (of_month.is_all(), of_week.is_all());
         let count = match count {
             Count::OfMonth | Count::Both | Count::Either if month && week => Count::All,
             Count::Either if month || week => Count::All,
@@ -149,6 +156,11 @@ impl Days {
             count => count,
         };
         Self { of_month, of_week, count }
+    }
+
+    /// Whether the numbers are those of every day, and whether the weekdays are.
+    pub(super) fn are_all(&self) -> (bool, bool) {
+        (self.of_month.is_all(), self.of_week.is_all())
     }
 
     /// Whether the other ones are the same in each of these months of every year. Bit n is month n.

@@ -13,7 +13,10 @@ impl Cron {
         let mut doubts = Vec::new();
         if let [.., day, _, weekday] = fields[..] {
             doubts.extend(self.either(day, weekday));
-            doubts.extend(numbers_of_quartz(day, weekday));
+            // Every day is every day, whatever the numbers are.
+            if self.days().count != Count::All {
+                doubts.extend(numbers_of_quartz(day, weekday));
+            }
         }
         let known = [SECOND, MINUTE, HOUR, DAY, MONTH, WEEKDAY];
         // A macro is one word, and has nothing doubtful.
@@ -22,9 +25,11 @@ impl Cron {
         doubts
     }
 
-    /// Both day fields are restricted, and either will do.
+    /// Both day fields are restricted, and either will do; one of them may name every day.
     fn either(&self, day: &str, weekday: &str) -> Option<String> {
-        if self.days().count != Count::Either {
+        let stars = [day, weekday].iter().any(|field| field.starts_with(['*', '?', '+']));
+        let (numbers, weekdays) = self.days().are_all();
+        if stars || (numbers && weekdays) {
             return None;
         }
         let text = self.as_str();
@@ -118,6 +123,12 @@ mod tests {
             ),
             ("0 0 0 1-7 * MON", "write + before the weekday: 0 0 0 1-7 * +MON"),
             ("0 9 L * 1", "write + before the weekday"),
+            (
+                "0 9 1-31 * MON",
+                "the days are those that '1-31' names, and also those that 'MON' names, as crontab(5) has it. If both must \
+                 be true of a day, write + before the weekday: 0 9 1-31 * +MON",
+            ),
+            ("0 9 13 * 0-6", "write + before the weekday"),
             ("*/90 * * * *", "it names the minute 0 and no other; a period of that length is { every: 90m }"),
             ("0 */36 * * *", "{ every: 36h }"),
             ("*/90 * * * * *", "{ every: 90s }"),
@@ -151,7 +162,8 @@ mod tests {
             "0 */24 * * *",
             "0 0 1 */12 *",
             "0 0 * * */7",
-            "0 9 1-31 * MON",
+            "0 9 1-31 * 0-6",
+            "0 9 ? * 1-7",
             "*/7 * * * *",
             "@daily",
             "5-5/3 * * * *",

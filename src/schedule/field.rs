@@ -11,23 +11,54 @@ pub(super) struct Field {
     pub(super) most: u8,
     /// The names of the values from `least` on.
     names: &'static [&'static str],
+    /// The same in full.
+    full_names: &'static [&'static str],
     holds: &'static str,
 }
 
-pub(super) const SECOND: Field = Field { name: "second", least: 0, most: 59, names: &[], holds: "0-59" };
+pub(super) const SECOND: Field =
+    Field { name: "second", least: 0, most: 59, names: &[], full_names: &[], holds: "0-59" };
 pub(super) const MINUTE: Field = Field { name: "minute", ..SECOND };
-pub(super) const HOUR: Field = Field { name: "hour", least: 0, most: 23, names: &[], holds: "0-23" };
+pub(super) const HOUR: Field = Field { name: "hour", most: 23, holds: "0-23", ..SECOND };
 pub(super) const DAY: Field =
-    Field { name: "day of the month", least: 1, most: 31, names: &[], holds: "1-31, L, LW or 1W-31W" };
-pub(super) const MONTH: Field =
-    Field { name: "month", least: 1, most: 12, names: &MONTHS, holds: "1-12 or JAN-DEC" };
+    Field { name: "day of the month", least: 1, most: 31, holds: "1-31, L, LW or 1W-31W", ..SECOND };
+pub(super) const MONTH: Field = Field {
+    name: "month",
+    least: 1,
+    most: 12,
+    names: &MONTHS,
+    full_names: &FULL_MONTHS,
+    holds: "1-12 or JAN-DEC",
+};
 /// Sunday is 0 and 7.
-pub(super) const WEEKDAY: Field =
-    Field { name: "weekday", least: 0, most: 7, names: &WEEKDAYS, holds: "0-7 or SUN-SAT" };
+pub(super) const WEEKDAY: Field = Field {
+    name: "weekday",
+    least: 0,
+    most: 7,
+    names: &WEEKDAYS,
+    full_names: &FULL_WEEKDAYS,
+    holds: "0-7 or SUN-SAT",
+};
 
 const MONTHS: [&str; 12] =
     ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"];
 pub(super) const WEEKDAYS: [&str; 7] = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
+const FULL_MONTHS: [&str; 12] = [
+    "JANUARY",
+    "FEBRUARY",
+    "MARCH",
+    "APRIL",
+    "MAY",
+    "JUNE",
+    "JULY",
+    "AUGUST",
+    "SEPTEMBER",
+    "OCTOBER",
+    "NOVEMBER",
+    "DECEMBER",
+];
+const FULL_WEEKDAYS: [&str; 7] =
+    ["SUNDAY", "MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY"];
 
 /// What a field names. Bit n is the value n; only the fields of days have more than `every`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -45,14 +76,6 @@ pub(super) struct Named {
     pub(super) star: bool,
 }
 
-impl Named {
-    /// Whether it names nothing at all.
-    pub(super) fn is_empty(&self) -> bool {
-        let sets = [self.every, self.last, self.near].into_iter().chain(self.nth);
-        sets.fold(0, |all, set| all | set) == 0 && !self.last_day && !self.last_working
-    }
-}
-
 /// Which days of a weekday in a month.
 enum Which {
     Every,
@@ -62,11 +85,24 @@ enum Which {
 }
 
 impl Field {
-    /// Reads the text of a field, in upper case. A part between two commas may be empty, since it could be before.
+    /// Reads the text of a field, in upper case.
     ///
     /// # Errors
     /// What is wrong with it, as a clause.
     pub(super) fn read(&self, text: &str) -> Result<Named, String> {
+        // `0 9 1, 15 * *` has six fields, and would be another time on another day.
+        match text.split(',').any(str::is_empty) {
+            true if text.is_empty() => Err(format!("the {} is missing after +", self.name)),
+            true => Err(format!("the {} is '{text}', where something is missing beside a comma", self.name)),
+            false => self.read_with_gaps(text),
+        }
+    }
+
+    /// The same, where a part between two commas may be empty.
+    ///
+    /// # Errors
+    /// What is wrong with it, as a clause.
+    pub(super) fn read_with_gaps(&self, text: &str) -> Result<Named, String> {
         let mut named = Named { star: text.starts_with(['*', '?']), ..Named::default() };
         for part in text.split(',').filter(|part| !part.is_empty()) {
             self.part(part, &mut named).map_err(|why| {
@@ -148,8 +184,8 @@ impl Field {
             None => (text, None),
             Some((range, step)) => match number(step) {
                 Some(step @ 1..) => (range, Some(step)),
-                Some(0) => return Err(": a step of 0 leads nowhere; it is 1 or more".to_owned()),
-                None => return Err(format!(", and '{step}' is no step; it is 1 or more")),
+                Some(0) => return Err(": a step is 1 or more".to_owned()),
+                None => return Err(format!(", and '{step}' is no step; a step is a number, 1 or more")),
             },
         };
         let (first, last) = match range.split_once('-') {
@@ -194,6 +230,9 @@ impl Field {
         (self.least..=self.most).contains(&value).then_some(value)
     }
 }
+
+/// What stands between the words of a part.
+const SIGNS: [char; 3] = ['-', '/', '#'];
 
 /// Digits, and nothing else.
 fn number(text: &str) -> Option<u16> {
@@ -251,46 +290,53 @@ impl Field {
     /// A part that is none of the forms.
     fn unknown(&self, part: &str) -> String {
         let hint = self.hint(part).map(|hint| format!("; {hint}")).unwrap_or_default();
-        format!(", which is not of {}{hint}", self.holds)
+        format!(", which is not one of {}{hint}", self.holds)
     }
 
     fn hint(&self, part: &str) -> Option<String> {
-        let long = |word: &str| word.len() > 3 && word.bytes().all(|byte| byte.is_ascii_alphabetic());
-        let words = part.split(['-', '/', '#']).filter(|word| long(word));
-        let short = words.fold(part.to_owned(), |text, word| match self.short(word) {
-            Some(name) => text.replace(word, name),
-            None => text,
-        });
-        if short != part {
+        let short: String = part.split_inclusive(SIGNS).map(|word| self.short(word)).collect();
+        let is_value = |word: &str| number(word).is_some() || self.value(word).is_some();
+        let is_known =
+            |word: &str| is_value(word) || word.strip_suffix('L').is_some_and(is_value) || word == "L";
+        if short != part && short.split(SIGNS).all(is_known) {
             return Some(format!("write {short}"));
         }
-        let before_last = part.strip_prefix("L-").and_then(number);
+        let before_last = part.strip_prefix("L-").and_then(number).filter(|before| *before <= 30);
         Some(match (self.name, part) {
             ("hour", "24") => "midnight is 0".to_owned(),
             ("minute", "60") => "the full hour is 0".to_owned(),
             ("second", "60") => "the full minute is 0".to_owned(),
             ("weekday", "8" | "9") => "Sunday is 0 and 7".to_owned(),
-            ("weekday", part) if part.contains('W') && !self.names.iter().any(|name| part.contains(name)) => {
-                "W stands in the field of the day".to_owned()
+            ("weekday", part) if part.ends_with('W') => {
+                "W belongs in the field of the day of the month".to_owned()
             }
             ("day of the month", _) if before_last.is_some() => {
                 let from_end = before_last.map_or(1, |before| u32::from(before) + 1);
                 format!(
-                    "a day before the last is said by a recurrence: {{ recurrence: {{ frequency: Month, interval: 1, \
+                    "for a day counted from the last, write a recurrence: {{ recurrence: {{ frequency: Month, interval: 1, \
                      startTime: …, schedule: {{ monthDays: [-{from_end}] }} }} }}"
                 )
+            }
+            ("day of the month", part) if part.strip_suffix("-L").and_then(number).is_some() => {
+                let first = part.trim_end_matches("-L");
+                format!("write {first}-31, which goes to the last day of each month")
             }
             ("day of the month", part) if part.ends_with('W') && part.contains('-') => {
                 "W goes with one day; write a list, such as 1W,2W".to_owned()
             }
             ("day of the month", part) if part.contains('#') => {
-                "# stands in the field of the weekday".to_owned()
+                "# belongs in the field of the weekday".to_owned()
             }
-            ("day of the month", part) if part.starts_with('+') => "+ stands before the weekday".to_owned(),
-            (_, "?") => "? stands for the days only; write *".to_owned(),
+            ("day of the month", part) if part.starts_with('+') => "+ belongs before the weekday".to_owned(),
+            (_, "?") => "? is for the two fields of days only; write *".to_owned(),
             (_, part) if part.starts_with('H') || part.contains('~') => {
-                "a time by chance is not known here; write a number, and spread starts with `jitter`"
-                    .to_owned()
+                "there are no random times; write a number, and spread the starts with `jitter`".to_owned()
+            }
+            (_, part) if !self.is_weekday() && WEEKDAYS.iter().any(|name| part.starts_with(name)) => {
+                "the names of weekdays belong in the last field".to_owned()
+            }
+            (field, part) if field != MONTH.name && MONTHS.iter().any(|name| part.starts_with(name)) => {
+                "the names of months belong in the field of the month".to_owned()
             }
             (_, part) if !part.is_ascii() => {
                 "it has a character that is no plain letter, digit or sign".to_owned()
@@ -299,9 +345,21 @@ impl Field {
         })
     }
 
-    /// The name that a longer word begins with: MON of MONDAY.
-    fn short(&self, word: &str) -> Option<&'static str> {
-        self.names.iter().copied().find(|name| word.starts_with(name))
+    /// A word as it is written here, with what follows it: MON for MO, MONDAY and MONDAYS, MONL for MONDAYL.
+    fn short(&self, word: &str) -> String {
+        let letters = word.trim_end_matches(SIGNS);
+        let letters = if self.is_weekday() { letters.trim_end_matches('L') } else { letters };
+        let sign = &word[letters.len()..];
+        let one = letters.strip_suffix('S').unwrap_or(letters);
+        let mut meant = self
+            .full_names
+            .iter()
+            .zip(self.names)
+            .filter(|(full, _)| full.starts_with(letters) || **full == one);
+        match (letters.len(), meant.next(), meant.next()) {
+            (2.., Some((_, name)), None) => format!("{name}{sign}"),
+            _ => word.to_owned(),
+        }
     }
 }
 

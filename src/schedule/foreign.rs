@@ -5,6 +5,10 @@ use super::cron::MACROS;
 /// How alike two words must be for one to be suggested for the other.
 const ALIKE: f64 = 0.8;
 
+/// What stands within a field, never beside a blank.
+const SIGNS: [char; 3] = [',', '-', '/'];
+const WITHOUT_BLANKS: &str = "Write lists and ranges without blanks, such as MON,WED or MON-FRI";
+
 /// Why a text has not the shape of an expression, if it has not. `upper` is the same in upper case.
 pub(super) fn misshapen(text: &str, upper: &str) -> Option<String> {
     if upper.starts_with("TZ=") || upper.starts_with("CRON_TZ=") {
@@ -14,7 +18,7 @@ pub(super) fn misshapen(text: &str, upper: &str) -> Option<String> {
         return Some("'@reboot' is no time; a schedule names times".to_owned());
     }
     if ["@EVERY", "EVERY ", "RATE("].iter().any(|start| upper.starts_with(start)) {
-        return Some(format!("'{text}' is written as a mapping here: {{ every: 15m }}"));
+        return Some(format!("'{text}' is written as a mapping here, such as {{ every: 15m }}"));
     }
     if upper.starts_with("CRON(") {
         return Some(format!(
@@ -33,6 +37,9 @@ pub(super) fn misshapen(text: &str, upper: &str) -> Option<String> {
         _ if (5..=6).contains(&count) => return None,
         [six @ .., year] if count == 7 && is_year(year) => {
             format!(". There is no field for the year: write '{}'{}", six.join(" "), bounds(year))
+        }
+        many if many.iter().any(|field| field.starts_with(SIGNS) || field.ends_with(SIGNS)) => {
+            format!(". {WITHOUT_BLANKS}")
         }
         _ => String::new(),
     };
@@ -56,7 +63,7 @@ fn misspelt(text: &str, upper: &str) -> String {
         .max_by(|a, b| a.0.total_cmp(&b.0));
     match nearest {
         Some((_, name)) => format!("'{text}' is not known; did you mean '{name}'?"),
-        None => format!("'{text}' is not known; there are {}", all_macros()),
+        None => format!("'{text}' is not known; the macros are {}", all_macros()),
     }
 }
 
@@ -70,9 +77,7 @@ fn all_macros() -> String {
 pub(super) fn of_another_scheduler(expression: &str, reads: impl Fn(&str) -> bool) -> Option<String> {
     let fields: Vec<&str> = expression.split_whitespace().collect();
     if fields.iter().any(|field| field.len() > 1 && (field.starts_with(',') || field.ends_with(','))) {
-        return Some(
-            "there is a blank beside a comma; write a list without blanks, such as MON,WED".to_owned(),
-        );
+        return Some(format!("a list begins or ends with a comma. {WITHOUT_BLANKS}"));
     }
     let [five @ .., year] = fields.as_slice() else { return None };
     let shorter = five.join(" ");

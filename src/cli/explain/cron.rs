@@ -42,10 +42,15 @@ pub(super) fn words(cron: &Cron) -> String {
 
 /// When in the day.
 fn time(seconds: &[usize], minutes: &[usize], hours: &[usize]) -> String {
-    if seconds == [0] && minutes.len() * hours.len() <= MOST_TIMES {
-        let times =
-            hours.iter().flat_map(|hour| minutes.iter().map(move |minute| format!("{hour:02}:{minute:02}")));
-        return format!("at {}", list(&times.collect::<Vec<_>>()));
+    if let [second] = seconds
+        && minutes.len() * hours.len() <= MOST_TIMES
+    {
+        let second = if *second == 0 { String::new() } else { format!(":{second:02}") };
+        let of_hour = |hour: &usize| {
+            let times = minutes.iter().map(|minute| format!("{hour:02}:{minute:02}{second}"));
+            times.collect::<Vec<_>>()
+        };
+        return format!("at {}", list(&hours.iter().flat_map(of_hour).collect::<Vec<_>>()));
     }
     let every_minute = minutes.len() == 60;
     let minute = match (seconds, of_sixty(seconds, "second")) {
@@ -98,9 +103,6 @@ fn days(days: &Days) -> String {
         Count::All => ", every day".to_owned(),
         Count::OfMonth => format!(", on {}", list(&by_number) + OF_MONTH),
         Count::OfWeek => format!(", on {}", list(&by_weekday) + of_which(of_week)),
-        // A field may name nothing by the rules of before.
-        Count::Either if by_number.is_empty() => format!(", on {}", list(&by_weekday) + of_which(of_week)),
-        Count::Either if by_weekday.is_empty() => format!(", on {}", list(&by_number) + OF_MONTH),
         Count::Either => format!(
             ", on {}, and also on {}",
             list(&by_number) + OF_MONTH,

@@ -83,7 +83,7 @@ fn the_first_start_names_what_is_read_otherwise_with_the_next_time_by_both_readi
     );
     let event = events.iter().find(|event| event.name == Name::ScheduleRulesChanged).unwrap();
     assert!(
-        event.message.contains("next 2026-12-07T03:00:00Z, by the reading of before 2026-11-25"),
+        event.message.contains("the next one is 2026-12-07T03:00:00Z, and was 2026-11-25T03:00:00Z before"),
         "{event:?}"
     );
     let loaded = records.iter().find_map(|record| match record {
@@ -105,7 +105,10 @@ fn what_differs_only_after_very_many_times_is_named_all_the_same() {
     let event = events.iter().find(|event| event.name == Name::ScheduleRulesChanged).unwrap();
     assert_eq!(event.fields.next_time.as_deref(), Some("2026-11-24T12:00:31Z"));
     assert_eq!(event.fields.next_time_before, event.fields.next_time);
-    assert!(event.message.contains("by both readings, and otherwise some time later"), "{event:?}");
+    assert!(
+        event.message.contains("is 2026-11-24T12:00:31Z as before, and a later one differs"),
+        "{event:?}"
+    );
 }
 
 #[test]

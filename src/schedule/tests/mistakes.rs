@@ -36,7 +36,7 @@ fn what_is_no_cron_expression_is_refused_with_a_reason() {
 }
 
 /// Texts, and a part of what is said of each.
-const MISTAKES: [(&str, &str); 58] = [
+const MISTAKES: [(&str, &str); 73] = [
     ("5/15 * * * *", "the minute is '5/15': a step goes with a range; write 5-59/15"),
     ("0/5 14,18 * * ?", "write 0-59/5"),
     ("0 0/5 14,18 * * ?", "the minute is '0/5': a step goes with a range; write 0-59/5"),
@@ -47,7 +47,7 @@ const MISTAKES: [(&str, &str); 58] = [
     ("0 9 * * 1/2", "write 1-6/2"),
     ("59/5 * * * *", "write 59"),
     ("/5 * * * *", "write */5"),
-    ("*/0 * * * *", "a step of 0 leads nowhere; it is 1 or more"),
+    ("*/0 * * * *", "the minute is '*/0': a step is 1 or more"),
     ("*/x * * * *", "'X' is no step"),
     ("0 22-2 * * *", "the hour is '22-2': it runs backwards; write 22-23,0-2"),
     ("0 23-0 * * *", "write 23,0"),
@@ -58,12 +58,12 @@ const MISTAKES: [(&str, &str); 58] = [
     ("0 9 * * FRI-MON#1", "write FRI-SUN#1,MON#1"),
     ("0 9 * NOV-FEB *", "write NOV-DEC,JAN-FEB"),
     ("0 9 25-5 * *", "write 25-31,1-5"),
-    ("0 24 * * *", "the hour is '24', which is not of 0-23; midnight is 0"),
-    ("60 * * * *", "the minute is '60', which is not of 0-59; the full hour is 0"),
-    ("60 * * * * *", "the second is '60', which is not of 0-59; the full minute is 0"),
-    ("0 9 0 * *", "the day of the month is '0', which is not of 1-31"),
-    ("0 9 * 13 *", "the month is '13', which is not of 1-12 or JAN-DEC"),
-    ("0 9 * * 8", "the weekday is '8', which is not of 0-7 or SUN-SAT; Sunday is 0 and 7"),
+    ("0 24 * * *", "the hour is '24', which is not one of 0-23; midnight is 0"),
+    ("60 * * * *", "the minute is '60', which is not one of 0-59; the full hour is 0"),
+    ("60 * * * * *", "the second is '60', which is not one of 0-59; the full minute is 0"),
+    ("0 9 0 * *", "the day of the month is '0', which is not one of 1-31"),
+    ("0 9 * 13 *", "the month is '13', which is not one of 1-12 or JAN-DEC"),
+    ("0 9 * * 8", "the weekday is '8', which is not one of 0-7 or SUN-SAT; Sunday is 0 and 7"),
     ("0 9 * * MONDAY", "write MON"),
     ("0 9 * * Tues-Thurs", "write TUE-THU"),
     ("0 9 * SEPT *", "write SEP"),
@@ -72,14 +72,29 @@ const MISTAKES: [(&str, &str); 58] = [
     ("0 0 L-2 * *", "monthDays: [-3]"),
     ("0 0 * * MON-FRIL", "write MON-FRI#L"),
     ("0 0 * * MON#6", "after # comes 1 to 5"),
-    ("0 0 MON#1 * *", "# stands in the field of the weekday"),
-    ("0 0 * * 15W", "W stands in the field of the day"),
+    ("0 0 MON#1 * *", "# belongs in the field of the weekday"),
+    ("0 0 * * 15W", "W belongs in the field of the day"),
     ("0 0 1-5W * *", "W goes with one day"),
-    ("0 ? * * *", "the hour is '?', which is not of 0-23; ? stands for the days only; write *"),
+    ("0 ? * * *", "the hour is '?', which is not one of 0-23; ? is for the two fields of days only; write *"),
     ("H 2 * * *", "`jitter`"),
     ("0~30 2 * * *", "`jitter`"),
-    ("0 9 * * MON, WED", "a list without blanks"),
-    ("0 9 , * *", "which names nothing"),
+    ("0 9 * * MON, WED", "a list begins or ends with a comma. Write lists and ranges without blanks"),
+    ("0 9 1, 15 * *", "a list begins or ends with a comma"),
+    ("0, 30 9 * * *", "a list begins or ends with a comma"),
+    ("0 9 * * MON,", "a list begins or ends with a comma"),
+    ("0 9 * * MON, WED, FRI", "has 7 fields; a cron expression has 5"),
+    ("0 9 * * MON, WED, FRI", "without blanks, such as MON,WED"),
+    ("0 9 * * MON - FRI", "without blanks, such as MON,WED or MON-FRI"),
+    ("0 9 1,,15 * *", "the day of the month is '1,,15', where something is missing beside a comma"),
+    ("0 9 , * *", "the day of the month is ',', where something is missing beside a comma"),
+    ("0 9 1 * +", "the weekday is missing after +"),
+    ("0 9 * * Mo-Fr", "write MON-FRI"),
+    ("0 9 * JU *", "the month is 'JU', which is not one of 1-12 or JAN-DEC"),
+    ("0 9 * * Mondays#1", "write MON#1"),
+    ("0 9 * * FridayL", "write FRIL"),
+    ("0 9 15-L * *", "write 15-31, which goes to the last day of each month"),
+    ("0 9 MON * *", "the names of weekdays belong in the last field"),
+    ("0 9 * * JAN", "the names of months belong in the field of the month"),
     ("0 9 1–5 * *", "no plain letter, digit or sign"),
     ("0 10 * * ? *", "as AWS has it; six fields begin with seconds here"),
     ("0 10 ? * MON-FRI 2027", "write '0 10 ? * MON-FRI', with `start` and `end` beside it"),
@@ -93,9 +108,20 @@ const MISTAKES: [(&str, &str); 58] = [
     ("hourly5", "has 1 field;"),
     ("@dayly", "'@dayly' is not known; did you mean '@daily'?"),
     ("@MIDNITE", "did you mean '@midnight'?"),
-    ("@fortnightly", "there are @yearly"),
+    ("@fortnightly", "the macros are @yearly"),
     ("@daily 5", "that stands alone"),
 ];
+
+#[test]
+fn a_word_that_may_mean_several_things_or_nothing_is_not_guessed_at() {
+    for text in ["0 9 * * MONFRI", "0 9 * JU *", "0 9 * * M-F", "0 9 * * weekdays", "0 9 * * MON-FRYDAY"] {
+        assert!(
+            ["SUN-SAT", "JAN-DEC"].iter().any(|end| refused(text).ends_with(end)),
+            "nothing is added: {}",
+            refused(text)
+        );
+    }
+}
 
 #[test]
 fn a_common_mistake_is_told_what_to_write_instead() {

@@ -43,6 +43,8 @@ fn cron_expressions_are_said_as_people_say_them() {
         ("0 0 * * 0,6", "at 00:00, on Saturday and Sunday"),
         ("*/10 * * * * *", "every 10 seconds, every day"),
         ("0 30 2 * * *", "at 02:30, every day"),
+        ("30 0 9,17 * * *", "at 09:00:30 and 17:00:30, every day"),
+        ("5 0 * * * *", "at second 5, at minute 0 past every hour, every day"),
         ("@hourly", "at minute 0 past every hour, every day"),
         ("@weekly", "at 00:00, on Sunday"),
         ("@midnight", "at 00:00, every day"),
@@ -210,13 +212,14 @@ impl Heard {
 
 fn time_of_day(text: &str) -> (BTreeSet<i8>, BTreeSet<i8>, BTreeSet<i8>) {
     if text.starts_with("at ") && text.contains(':') && !text.contains("from") {
-        let times: Vec<(i8, i8)> = items(&text[3..], " and ")
-            .map(|time| time.split_once(':').map(|(h, m)| (h.parse().unwrap(), m.parse().unwrap())).unwrap())
+        let times: Vec<Vec<i8>> = items(&text[3..], " and ")
+            .map(|time| time.split(':').map(|number| number.parse().unwrap()).collect())
             .collect();
-        let hours: BTreeSet<i8> = times.iter().map(|time| time.0).collect();
-        let minutes: BTreeSet<i8> = times.iter().map(|time| time.1).collect();
-        assert_eq!(hours.len() * minutes.len(), times.len(), "{text}");
-        return ([0].into(), minutes, hours);
+        let hours: BTreeSet<i8> = times.iter().map(|time| time[0]).collect();
+        let minutes: BTreeSet<i8> = times.iter().map(|time| time[1]).collect();
+        let seconds: BTreeSet<i8> = times.iter().map(|time| time.get(2).copied().unwrap_or(0)).collect();
+        assert_eq!((hours.len() * minutes.len(), seconds.len()), (times.len(), 1), "{text}");
+        return (seconds, minutes, hours);
     }
     let (text, hours) = if let Some((text, hours)) = text.split_once(", in the hours ") {
         (text, numbers(hours))
