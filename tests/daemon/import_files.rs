@@ -315,6 +315,60 @@ fn values_of_parameters_are_those_of_the_file_by_name_then_of_the_one_beside_the
 }
 
 #[test]
+fn a_template_that_is_linked_goes_by_the_values_and_the_condition_of_its_link() {
+    let place = Place::new();
+    let mut trigger = resource("adf/nightly");
+    trigger["properties"]["typeProperties"]["recurrence"]["startTime"] = json!("[parameters('start')]");
+    let mut inner = template(json!([trigger]));
+    inner["parameters"]["start"] = json!({"type": "string", "defaultValue": "2026-01-01T01:00:00Z"});
+    write(&place, "all/inner.json", inner.to_string());
+    let link = |start: &str, on: bool| {
+        json!({"type": "Microsoft.Resources/deployments", "name": "d", "condition": on, "properties": {"mode": "Incremental",
+            "templateLink": {"relativePath": "inner.json"}, "parameters": {"start": {"value": start}}}})
+    };
+    let linked = |links: Value| {
+        write(&place, "all/main.json", template(links).to_string());
+        import(&place, &["all"])
+    };
+    let (code, report, said) =
+        linked(json!([link("2026-01-01T05:00:00Z", true), link("2026-01-01T06:00:00Z", true)]));
+    assert_eq!((code, entries(&report)), (1, vec!["nightly", "nightly-2"]), "{said}");
+    let yaml = report["yaml"].as_str().unwrap();
+    assert!(
+        yaml.contains("T05:00:00Z") && yaml.contains("T06:00:00Z") && !yaml.contains("T01:00:00Z"),
+        "{yaml}"
+    );
+    let (code, report, said) = linked(json!([link("2026-01-01T05:00:00Z", false)]));
+    assert_eq!((code, entries(&report).len()), (1, 0));
+    assert!(said.contains("inner.json: 'nightly' is refused: its condition 'false' is false here"), "{said}");
+}
+
+#[test]
+fn what_is_no_trigger_in_a_list_and_a_key_that_no_trigger_has_are_named() {
+    let place = Place::new();
+    let pipeline = json!({"name": "p", "properties": {"activities": []}});
+    write(&place, "list.json", json!([plain("good"), pipeline]).to_string());
+    let (code, _, said) = import(&place, &["list.json"]);
+    assert!(code == 0 && said.contains("list.json: note: item 2 of its list is a pipeline"), "{said}");
+    let mut untyped = plain("untyped");
+    untyped["properties"].as_object_mut().unwrap().remove("type");
+    write(&place, "list.json", json!([plain("good"), {"hello": 1}, untyped]).to_string());
+    let (code, report, said) = import(&place, &["list.json"]);
+    assert_eq!((code, entries(&report)), (1, vec!["good"]));
+    for named in ["list.json: item 2 of its list is no trigger", "'untyped' is refused: it has no type"] {
+        assert!(said.contains(named), "{said}");
+    }
+    let mut delayed = plain("t");
+    delayed["properties"]["typeProperties"]["delay"] = json!("00:10:00");
+    write(&place, "t.json", delayed.to_string());
+    assert!(
+        import(&place, &["t.json"])
+            .2
+            .contains("its typeProperties has the key 'delay', which no schedule trigger has")
+    );
+}
+
+#[test]
 fn what_a_trigger_says_ends_no_line_and_no_comment_and_steers_no_terminal() {
     let place = Place::new();
     let nasty = "a\n  - name: evil\r\u{1b}[2J\u{2028}\u{85}\u{202e}b";

@@ -52,7 +52,9 @@ impl<'a> Fields<'a> {
         notes: &'a mut Vec<String>,
     ) -> Result<Self, String> {
         match map.iter().find(|(key, value)| !value.is_null() && !keys.contains(&key.as_str())) {
-            Some((key, _)) => Err(format!("its {place} has the key '{key}', which is not known here")),
+            Some((key, _)) => {
+                Err(format!("its {place} has the key '{}', which is not known here", beginning(key)))
+            }
             None => Ok(Self { map, notes }),
         }
     }
@@ -158,7 +160,7 @@ impl<'a> Fields<'a> {
     }
 
     /// When it begins.
-    pub(super) fn start(&self, key: &str, zone: &Zone, unit: Unit) -> Result<Time, String> {
+    pub(super) fn start(&mut self, key: &str, zone: &Zone, unit: Unit) -> Result<Time, String> {
         let start = self.time(key, zone)?.ok_or_else(|| format!("it has no {key}"))?;
         let local = zone.rules().to_datetime(start.at);
         if !is_utc(zone) && start.text != local.to_string() {
@@ -176,6 +178,9 @@ impl<'a> Fields<'a> {
                 start.text,
                 zone.name()
             ));
+        }
+        if start.nanoseconds != 0 {
+            self.notes.push(format!("the part of a second in its {key} is left out of each firing"));
         }
         Ok(start)
     }

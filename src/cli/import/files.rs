@@ -65,6 +65,7 @@ pub(super) fn parameters_beside(path: &Path) -> Option<PathBuf> {
     let stem = path.file_stem()?.to_str()?;
     let names = match stem {
         "ARMTemplateForFactory" => "ARMTemplateParametersForFactory.json".to_owned(),
+        "arm_template" => "arm_template_parameters.json".to_owned(),
         "template" if path.with_file_name("parameters.json").is_file() => "parameters.json".to_owned(),
         numbered if numbered.starts_with("ArmTemplate_") => "ArmTemplateParameters_master.json".to_owned(),
         other => format!("{other}.parameters.json"),

@@ -15,6 +15,7 @@ mod tumbling;
 mod yaml;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -24,7 +25,8 @@ use serde_json::Value;
 
 use self::entry::{Imported, Taken};
 use self::files::File;
-use self::template::Given;
+use self::read::{Contents, Found};
+use self::template::{Given, Link};
 use super::{Format, Outside, complain, print, print_json};
 use crate::daemon::Exit;
 
@@ -77,6 +79,14 @@ impl Source {
         self.file.path.display().to_string()
     }
 
+    fn contents(&self, given: &Given) -> Contents {
+        let stem = self.file.path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+        self.json
+            .as_ref()
+            .map(|json| read::contents(json, &stem.unwrap_or_default(), given))
+            .unwrap_or_default()
+    }
+
     fn is_parameters(&self) -> bool {
         self.json.as_ref().is_ok_and(read::is_parameters)
     }
@@ -123,42 +133,30 @@ fn sources(arguments: &[PathBuf], report: &mut Report) -> Vec<Source> {
 /// Imports what is there, and names the rest.
 fn import_all(sources: &[Source], now: Timestamp, report: &mut Report) {
     let mut beside = Beside { read: BTreeMap::new(), used: BTreeMap::new() };
-    let mut taken = Taken::default();
     let by_name: Vec<Given> = sources
         .iter()
         .filter(|source| source.file.named && source.is_parameters())
         .filter_map(|source| source.json.as_ref().ok().map(read::given))
         .collect();
-    let files: BTreeSet<_> = sources.iter().filter_map(|source| source.file.path.file_name()).collect();
+    let mut all = Vec::new();
     for source in sources.iter().filter(|source| !source.is_parameters()) {
-        let file = source.shown();
-        let mut other =
-            |reason: String, left_out| report.others.push(Other { file: file.clone(), reason, left_out });
         let json = match &source.json {
             Ok(json) => json,
             Err(reason) => {
-                other(reason.clone(), true);
+                report.others.push(Other { file: source.shown(), reason: reason.clone(), left_out: true });
                 continue;
             }
         };
         let mut given = beside.given(&source.file.path, json);
         by_name.iter().for_each(|values| given.extend(values.clone()));
-        let stem = source.file.path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-        let contents = read::contents(json, &stem.unwrap_or_default(), &given);
-        match (contents.triggers.is_empty(), contents.other) {
-            (false, _) => {}
-            (true, Some(what)) => other(format!("it is {what}"), true),
-            (true, None) => other("there is no trigger in it".to_owned(), true),
-        }
-        for link in contents.links.iter().filter(|link| !files.contains(Path::new(link.as_str()).as_os_str()))
-        {
-            let which = if link.is_empty() { "a template elsewhere" } else { link };
-            other(format!("it links to {which}, which is not among the files; give it, too"), true);
-        }
-        if contents.goes_on {
-            other("the list goes on elsewhere (nextLink); give the rest of it, too".to_owned(), true);
-        }
-        for found in contents.triggers {
+        all.push(Holder { contents: source.contents(&given), source, given });
+    }
+    let paths: BTreeSet<&Path> = sources.iter().map(|source| source.file.path.as_path()).collect();
+    let mut taken = Taken::default();
+    for holder in &all {
+        holder.tell(&paths, report);
+        let file = holder.source.shown();
+        for found in holder.triggers(&all, &paths) {
             match entry::import(&found, &file, now, &mut taken) {
                 Ok(imported) => report.entries.extend(imported),
                 Err(reason) => {
@@ -168,6 +166,72 @@ fn import_all(sources: &[Source], now: Timestamp, report: &mut Report) {
         }
     }
     beside.report(sources, report);
+}
+
+/// A file that may hold triggers.
+struct Holder<'a> {
+    source: &'a Source,
+    /// The values for its parameters, as far as no link gives it others.
+    given: Given,
+    contents: Contents,
+}
+
+impl Holder<'_> {
+    /// Says what of it is left out.
+    fn tell(&self, paths: &BTreeSet<&Path>, report: &mut Report) {
+        let contents = &self.contents;
+        let mut other = |reason: String, left_out| {
+            report.others.push(Other { file: self.source.shown(), reason, left_out });
+        };
+        match (contents.triggers.is_empty(), contents.other) {
+            (false, _) => {
+                for (at, what) in &contents.items {
+                    other(
+                        format!("item {at} of its list is {}", what.unwrap_or("no trigger")),
+                        what.is_none(),
+                    );
+                }
+            }
+            (true, Some(what)) => other(format!("it is {what}"), true),
+            (true, None) => other("there is no trigger in it".to_owned(), true),
+        }
+        let is_there = |file: &str| paths.iter().any(|path| path.file_name() == Some(OsStr::new(file)));
+        for link in contents.links.iter().filter(|link| !is_there(&link.file)) {
+            let which = if link.file.is_empty() { "a template elsewhere" } else { &link.file };
+            other(format!("it links to {which}, which is not among the files; give it, too"), true);
+        }
+        if contents.goes_on {
+            other("the list goes on elsewhere (nextLink); give the rest of it, too".to_owned(), true);
+        }
+    }
+
+    /// Its triggers: where templates link to it, those of each deployment that they make of it, with their values.
+    fn triggers(&self, all: &[Self], paths: &BTreeSet<&Path>) -> Vec<Found> {
+        let own = &self.source.file.path;
+        let leads_here = |from: &Path, link: &Link| {
+            let beside = from.with_file_name(&link.file);
+            match paths.contains(beside.as_path()) {
+                true => *own == beside,
+                false => own.file_name() == Some(OsStr::new(&link.file)),
+            }
+        };
+        let of_others = all.iter().filter(|other| other.source.file.path != *own);
+        let links = of_others.flat_map(|other| other.contents.links.iter().map(move |link| (other, link)));
+        let mut linked = links.filter(|(other, link)| leads_here(&other.source.file.path, link)).peekable();
+        if linked.peek().is_none() {
+            return self.contents.triggers.clone();
+        }
+        let of_link = |link: &Link| {
+            let given = self.given.iter().chain(&link.given);
+            let given = given.map(|(name, value)| (name.clone(), value.clone())).collect();
+            let mut triggers = self.source.contents(&given).triggers;
+            if let Some(why) = &link.blocked {
+                triggers.iter_mut().for_each(|found| found.properties = Err(why.clone()));
+            }
+            triggers
+        };
+        linked.flat_map(|(_, link)| of_link(link)).collect()
+    }
 }
 
 /// The parameter files that lie beside templates.

@@ -56,11 +56,12 @@ impl Proof {
 
 /// Reads the entry as the daemon would, and compares its calendar with the trigger's rule over two years: from now on,
 /// or from the start of a trigger that has not begun or has ended. Where that is more than can be compared in a second,
-/// the range is shorter, and says so.
+/// the range is shorter, and says so. `of` is how many entries the trigger becomes: they share that second.
 ///
 /// # Errors
 /// In words, when the entry cannot be read or the two differ.
-pub(super) fn prove(body: &str, rule: &Rule, now: Timestamp) -> Result<Proof, String> {
+pub(super) fn prove(body: &str, rule: &Rule, now: Timestamp, of: usize) -> Result<Proof, String> {
+    let most = (MOST_FIRINGS / of.max(1)).max(1_000);
     let ended = rule.end.is_some_and(|end| end < now);
     let from = if ended { rule.start } else { Nominal::at_or_after(now).timestamp().max(rule.start) };
     let in_two_years = jiff::tz::TimeZone::UTC.to_datetime(from).checked_add(2.years());
@@ -82,9 +83,9 @@ pub(super) fn prove(body: &str, rule: &Rule, now: Timestamp) -> Result<Proof, St
         .onwards(from)
         .take_while(|nominal| nominal.timestamp() < until)
         .map(|nominal| nominal.as_second())
-        .take(MOST_FIRINGS + 1)
+        .take(most + 1)
         .collect();
-    if ours.len() > MOST_FIRINGS {
+    if ours.len() > most {
         let first_left_out = ours.pop().and_then(|second| Timestamp::from_second(second).ok());
         until = first_left_out.unwrap_or(until);
     }

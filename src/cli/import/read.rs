@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use super::template::{self, Given};
+use super::template::{self, Given, Link};
 
 /// A trigger as it was found.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,12 +17,14 @@ pub(super) struct Found {
 #[derive(Debug, Default)]
 pub(super) struct Contents {
     pub(super) triggers: Vec<Found>,
-    /// Other templates that it links to, by the names of their files as far as they can be told.
-    pub(super) links: Vec<String>,
+    /// Other templates that it links to.
+    pub(super) links: Vec<Link>,
     /// The list goes on elsewhere.
     pub(super) goes_on: bool,
     /// What it is, if it can hold no trigger.
     pub(super) other: Option<&'static str>,
+    /// The items of a list that are no triggers: which they are, and what.
+    pub(super) items: Vec<(usize, Option<&'static str>)>,
 }
 
 /// The triggers in a value. `stem` names one that has no name of its own.
@@ -35,7 +37,14 @@ pub(super) fn contents(value: &Value, stem: &str, given: &Given) -> Contents {
 fn add(value: &Value, stem: &str, given: &Given, contents: &mut Contents) {
     let list = value.as_array().or_else(|| value.get("value").and_then(Value::as_array));
     if let Some(items) = list {
-        items.iter().for_each(|item| add(item, stem, given, contents));
+        for (at, item) in items.iter().enumerate() {
+            let before = contents.triggers.len();
+            contents.other = None;
+            add(item, stem, given, contents);
+            if contents.triggers.len() == before {
+                contents.items.push((at + 1, contents.other));
+            }
+        }
         contents.goes_on |= value.get("nextLink").is_some_and(|link| !link.is_null());
         return;
     }
@@ -57,6 +66,12 @@ fn add(value: &Value, stem: &str, given: &Given, contents: &mut Contents) {
             contents.other = Some("a pipeline");
         }
         (Some(_), Some(_)) => contents.other = Some("a definition of something else"),
+        (Some(properties), None)
+            if ["typeProperties", "pipelines"].iter().all(|key| properties.contains_key(*key)) =>
+        {
+            let name = value.get("name").and_then(Value::as_str).unwrap_or(stem).to_owned();
+            contents.triggers.push(Found { name, properties: Err("it has no type".to_owned()) });
+        }
         _ if is_parameters(value) => contents.other = Some("a parameter file"),
         _ => {}
     }
@@ -103,6 +118,10 @@ mod tests {
         assert_eq!(names(rest.clone()), ["nightly"]);
         assert_eq!(names(json!({"value": [rest, {"name": "no"}]})), ["nightly"]);
         assert_eq!(names(json!([rest, rest])), ["nightly", "nightly"]);
+        let mixed = json!([{"hello": 1}, rest, {"properties": {"activities": []}}, {"properties": {"typeProperties": {}, "pipelines": []}}]);
+        let mixed = contents(&mixed, "file", &Given::new());
+        assert_eq!(mixed.items, [(1, None), (3, Some("a pipeline"))]);
+        assert_eq!(mixed.triggers[1].properties, Err("it has no type".to_owned()));
         assert_eq!(names(json!({"properties": properties})), ["file"]);
         let goes_on = json!({"value": [rest], "nextLink": "https://example.invalid/2"});
         assert!(contents(&goes_on, "file", &Given::new()).goes_on);

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::expression::{self, Names};
 use super::fields::{self, Fields, WEEKDAYS, list, object};
+use super::parse::beginning;
 use super::rule::{Rule, Unit};
 use super::tumbling;
 use crate::config;
@@ -51,6 +52,7 @@ pub(super) fn read(properties: &Map<String, Value>) -> Result<Trigger, String> {
         "ChainingTrigger" => {
             Err("a ChainingTrigger fires after runs of other pipelines, not at times".to_owned())
         }
+        "" => Err("it has no type".to_owned()),
         kind => Err(format!("a {kind} is not known here")),
     }
 }
@@ -68,6 +70,12 @@ fn schedule(properties: &Map<String, Value>, own: &Map<String, Value>) -> Result
     let mut notes = Vec::new();
     let keys = ["frequency", "interval", "startTime", "endTime", "timeZone", "schedule"];
     let recurrence = object(own, "recurrence")?.ok_or("it has no recurrence")?;
+    for key in own.keys().filter(|key| *key != "recurrence") {
+        notes.push(format!(
+            "its typeProperties has the key '{}', which no schedule trigger has; it is left out",
+            beginning(key)
+        ));
+    }
     let mut fields = Fields::new(recurrence, "recurrence", &keys, &mut notes)?;
     let zone = fields::zone(fields.text("timeZone")?)?;
     let (frequency, unit) = fields.unit("frequency")?;

@@ -49,7 +49,7 @@ pub(super) fn import(
         };
         let name = EntryName::made_of(&wanted).ok_or("no name of an entry can be made of its own")?;
         let body = body(name.as_str(), pipeline, parameters, &trigger);
-        let proof = prove(&body, &trigger.rule, now)?;
+        let proof = prove(&body, &trigger.rule, now, trigger.pipelines.len())?;
         made.push((name, pipeline, body, proof));
     }
     let imported = made.into_iter().map(|(name, pipeline, body, proof)| {

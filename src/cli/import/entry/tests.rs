@@ -76,7 +76,7 @@ fn a_calendar_that_differs_from_its_trigger_is_refused() {
         "typeProperties": {"recurrence": {"frequency": "Day", "startTime": "2026-12-01T02:00:00Z"}}});
     let trigger = trigger::read(found.as_object().unwrap()).unwrap();
     let body = body("t", "P", &Map::new(), &trigger).replace("Day", "Week");
-    let said = prove(&body, &trigger.rule, "2026-11-24T12:00:00Z".parse().unwrap()).unwrap_err();
+    let said = prove(&body, &trigger.rule, "2026-11-24T12:00:00Z".parse().unwrap(), 1).unwrap_err();
     assert!(said.contains("at 2026-12-02T02:00:00Z only the trigger fires"), "{said}");
 }
 
@@ -95,6 +95,10 @@ fn nothing_is_changed_in_silence() {
             .contains("interval: 6,")
     );
     assert_eq!(notes(daily("interval", json!(2.0))), "");
+    assert_eq!(
+        notes(daily("startTime", json!("2026-01-31T02:00:00.137Z"))),
+        "the part of a second in its startTime is left out of each firing"
+    );
     let hours = daily("schedule", json!({"hours": ["4", 4, 16]})).unwrap();
     assert!(hours.yaml.contains("hours: [4, 16]") && hours.notes.len() == 1, "{}", hours.yaml);
     for (key, value, said) in [

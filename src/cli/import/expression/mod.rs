@@ -12,6 +12,9 @@ use super::parse::{self, Node};
 /// The longest text with expressions in it.
 const MOST_TEXT: usize = 16 * 1024;
 
+/// Numbers from here on are no whole numbers of 64 bits.
+const MOST_NUMBER: f64 = 9.2e18;
+
 /// What expressions may ask a trigger for, as expressions of templates.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Names {
@@ -56,6 +59,12 @@ pub(super) fn parameter(value: &Value, names: &Names) -> Result<Value, String> {
                 fields.collect::<Result<Map<_, _>, String>>().map(Value::Object)
             }
         },
+        // A whole number of so many digits has been rounded when it was read.
+        Value::Number(number)
+            if number.as_f64().is_some_and(|value| value.abs() >= MOST_NUMBER) && number.is_f64() =>
+        {
+            Err("a number so large is not exact here; give it as a text".to_owned())
+        }
         plain => Ok(plain.clone()),
     }
 }
@@ -87,18 +96,24 @@ fn text_value(text: &str, names: &Names) -> Result<Value, String> {
         },
         several => {
             let mut mixed = String::new();
-            for part in several {
+            for (at, part) in several.iter().enumerate() {
                 match part {
+                    // A template drops the end of its last line.
+                    Node::Text(literal) if at + 1 == several.len() && literal.ends_with('\n') => {
+                        mixed.push_str(&format!("{{{{ {} }}}}", quoted(literal)));
+                    }
                     // A brace before a template's two would be taken for one of them.
                     Node::Text(literal) if literal.ends_with('{') => {
                         mixed.push_str(&format!("{{{{ {} }}}}", quoted(literal)));
                     }
                     Node::Text(literal) => mixed.push_str(&escaped(literal)),
                     expression => match term(expression, names)? {
-                        Term::Literal(literal) if !literal.ends_with('{') => {
+                        Term::Literal(literal) if !literal.ends_with(['{', '\n']) => {
                             mixed.push_str(&escaped(&literal))
                         }
                         Term::Integer(number) => mixed.push_str(&number.to_string()),
+                        // What stands within a text is one, also alone.
+                        Term::Number(code) => mixed.push_str(&format!("{{{{ ({code}) | string }}}}")),
                         other => mixed.push_str(&format!("{{{{ {} }}}}", code(other)?)),
                     },
                 }

@@ -22,6 +22,13 @@ fn what_is_no_expression_stays_as_it_is() {
     assert_eq!(imported(json!("a@b.org")).unwrap(), "a@b.org");
     assert_eq!(imported(json!("{{ not ours }}")).unwrap(), "{{ \"{{ not ours }}\" }}");
     assert_eq!(imported(json!("{@{trigger().scheduledTime}}")).unwrap(), "{{ \"{\" }}{{ scheduled_time }}}");
+    // A template drops the end of its last line, so it does not stand there plain.
+    assert_eq!(imported(json!("@{trigger().scheduledTime}\n")).unwrap(), "{{ scheduled_time }}{{ \"\\n\" }}");
+    // Of a number of more digits than are kept, nothing is told.
+    for large in ["12345678901234567890123", "-1e300"] {
+        let why = imported(serde_json::from_str(large).unwrap()).unwrap_err();
+        assert!(why.contains("not exact here"), "{why}");
+    }
 }
 
 #[test]
@@ -55,6 +62,10 @@ fn expressions_become_templates_of_the_same_value() {
             "{{ scheduled_time | shift(months=-1, zone=\"UTC\") | start_of(\"month\", \"UTC\") | date(\"%Y%m%d\", \"UTC\") }}",
         ),
         ("@concat('a', 1)", "a1"),
+        (
+            "@{dayOfMonth(trigger().scheduledTime)}",
+            "{{ (scheduled_time | date(\"%-d\", \"UTC\") | int) | string }}",
+        ),
         ("@toUpper('a')", "{{ \"a\" | upper }}"),
         ("@dayOfMonth(trigger().scheduledTime)", "{{ scheduled_time | date(\"%-d\", \"UTC\") | int }}"),
         ("@substring(trigger().scheduledTime, 0, 10)", "{{ scheduled_time[0:10] }}"),

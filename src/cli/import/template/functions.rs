@@ -5,6 +5,9 @@ use serde_json::Value;
 
 use super::super::parse::beginning;
 
+/// The longest text that is made of others: what grows without end is no name.
+const LONGEST: usize = 65_536;
+
 /// The result of a function.
 ///
 /// # Errors
@@ -46,8 +49,7 @@ fn of_texts(lower: &str, values: &[Value]) -> Option<Value> {
         ("toupper", [Value::String(text)]) => text.to_uppercase().into(),
         ("trim", [Value::String(text)]) => text.trim().into(),
         ("replace", [Value::String(text), Value::String(old), Value::String(new)]) if !old.is_empty() => {
-            // What grows without end is no name.
-            if text.matches(old.as_str()).count().checked_mul(new.len())? > 65_536 {
+            if text.matches(old.as_str()).count().checked_mul(new.len())? > LONGEST {
                 return None;
             }
             text.replace(old.as_str(), new).into()
@@ -65,7 +67,11 @@ fn of_texts(lower: &str, values: &[Value]) -> Option<Value> {
             text.split(at.as_str()).map(Value::from).collect()
         }
         ("join", [Value::Array(items), Value::String(with)]) => {
-            items.iter().map(text).collect::<Option<Vec<_>>>()?.join(with).into()
+            let items = items.iter().map(text).collect::<Option<Vec<_>>>()?;
+            if items.len().checked_mul(with.len())? > LONGEST {
+                return None;
+            }
+            items.join(with).into()
         }
         _ => return None,
     })
@@ -86,6 +92,9 @@ fn formatted(format: &str, arguments: &[Value]) -> Option<String> {
         }
         let (number, after) = rest.split_once('}').filter(|_| brace == "{")?;
         said.push_str(&text(arguments.get(number.parse::<usize>().ok()?)?)?);
+        if said.len() > LONGEST {
+            return None;
+        }
         rest = after;
     }
     said.push_str(rest);

@@ -4,13 +4,15 @@
 mod functions;
 mod scope;
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 
 use super::parse::beginning;
 use super::read::Found;
 use super::trigger;
 pub(super) use scope::Given;
-use scope::{Effort, Scope};
+use scope::{Effort, Scope, is_copy};
 
 /// The type of a trigger as a resource.
 const TRIGGER: &str = "Microsoft.DataFactory/factories/triggers";
@@ -28,9 +30,19 @@ const MOST_RESOURCES: usize = 5_000;
 #[derive(Debug, Default)]
 pub(super) struct Contents {
     pub(super) triggers: Vec<Found>,
-    /// The names of other templates that it links to, as far as they can be told.
-    pub(super) links: Vec<String>,
+    pub(super) links: Vec<Link>,
     resources: usize,
+}
+
+/// A link to another template.
+#[derive(Debug)]
+pub(super) struct Link {
+    /// The name of its file, as far as it can be told.
+    pub(super) file: String,
+    /// The values that it gives the other's parameters.
+    pub(super) given: Given,
+    /// Why a deployment would not follow it, or why that cannot be told.
+    pub(super) blocked: Option<String>,
 }
 
 /// Whether a value is a template.
@@ -71,7 +83,12 @@ fn walk(
         }
         scope.rest();
         match copies(resource, scope) {
-            Ok(scopes) => scopes.iter().for_each(|scope| one(resource, &kind, scope, blocked, contents)),
+            Ok(scopes) => {
+                for scope in &scopes {
+                    scope.rest();
+                    one(resource, &kind, scope, blocked, contents);
+                }
+            }
             Err(why) => {
                 let why = format!("how often it is copied cannot be told: {why}");
                 one(resource, &kind, scope, Some(blocked.unwrap_or(&why)), contents);
@@ -102,7 +119,7 @@ fn copies<'a>(resource: &Value, scope: &Scope<'a>) -> Result<Vec<Scope<'a>>, Str
     let name = copy.get("name").and_then(Value::as_str).unwrap_or_default();
     let count = scope.value(copy.get("count").ok_or("it has no count")?)?;
     match count.as_i64() {
-        Some(count @ 0..=MOST_COPIES) => Ok((0..count).map(|index| scope.copy(name, index)).collect()),
+        Some(count @ 0..=MOST_COPIES) => Ok(scope.in_copies(name, count)),
         _ => Err(format!(
             "its count is {}, not a number from 0 to {MOST_COPIES}",
             beginning(&count.to_string())
@@ -145,19 +162,25 @@ fn one(resource: &Value, kind: &str, scope: &Scope<'_>, blocked: Option<&str>, c
 fn deployment(resource: &Value, scope: &Scope<'_>, blocked: Option<&str>, contents: &mut Contents) {
     let Some(properties) = resource.get("properties") else { return };
     if let Some(template) = properties.get("template").filter(|template| is_template(template)) {
-        let inner = properties.pointer("/expressionEvaluationOptions/scope").and_then(Value::as_str);
-        match inner.is_some_and(|scope| scope.eq_ignore_ascii_case("inner")) {
+        let asked = properties.pointer("/expressionEvaluationOptions/scope").and_then(Value::as_str);
+        // Where nothing is asked for, the version of the language tells ("ARM template structure and syntax").
+        let inner = asked.map_or(scope.is_of_version_2(), |scope| scope.eq_ignore_ascii_case("inner"));
+        match inner {
             true => {
                 let given = scope.given(properties.get("parameters"));
                 walk(template, &Scope::new(template, given, scope.effort()), None, blocked, contents);
             }
-            // Without a scope of its own, expressions are those of the template around it.
+            // Without a scope of its own, its expressions are those of the template around it.
             false => walk(template, scope, None, blocked, contents),
         }
     } else if let Some(link) = properties.get("templateLink") {
         let path =
             link.get("uri").or_else(|| link.get("relativePath")).and_then(Value::as_str).unwrap_or_default();
-        contents.links.push(scope.file(path));
+        contents.links.push(Link {
+            file: scope.file(path),
+            given: scope.given(properties.get("parameters")),
+            blocked: blocked.map(str::to_owned),
+        });
     }
 }
 
@@ -178,15 +201,17 @@ fn condition(resource: &Value, scope: &Scope<'_>) -> Result<(), String> {
 /// What matters of a trigger's properties, without the template's expressions. What does not matter here, such as a
 /// description, may hold whatever it likes.
 fn properties(resource: &Value, scope: &Scope<'_>) -> Result<Map<String, Value>, String> {
-    let whole;
-    let own = match resource.get("properties") {
-        Some(Value::String(_)) => {
-            whole = scope.resolved(&resource["properties"], "properties")?;
-            &whole
-        }
-        Some(other) => other,
+    let mut own = match resource.get("properties") {
+        Some(text @ Value::String(_)) => Cow::Owned(scope.resolved(text, "properties")?),
+        Some(other) => Cow::Borrowed(other),
         None => return Err("it has no properties".to_owned()),
     };
+    // What it starts may be made by a copy within it.
+    let mut copies = own.get("copy").and_then(Value::as_array).into_iter().flatten();
+    let copied = copies.rfind(|copy| is_copy(copy) && copy["name"] == "pipelines");
+    if let Some(copied) = copied.map(|copy| scope.copied(copy)) {
+        own.to_mut()["pipelines"] = copied.map_err(|why| format!("its pipelines: {why}"))?.1;
+    }
     let mut properties = Map::new();
     let mut take = |key: &str| -> Result<(), String> {
         if let Some(value) = own.get(key) {

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use serde_json::{Map, Value};
 
@@ -15,6 +16,12 @@ pub(in super::super) type Given = BTreeMap<String, Result<Value, String>>;
 /// need, and the end of variables that double each other.
 const MOST_WORK: usize = 200_000;
 
+/// How much all expressions of a template may work: about a second.
+const MOST_IN_ALL: usize = 20_000_000;
+
+/// The longest expression that Resource Manager takes ("Syntax and expressions in ARM templates").
+const LONGEST: usize = 24_576;
+
 /// How deeply parameters and variables may name each other.
 const DEEPEST: usize = 40;
 
@@ -23,10 +30,11 @@ const DEEPEST: usize = 40;
 const UNKNOWN: char = '\0';
 const FIRST_UNKNOWN: u32 = 0xf_0000;
 
-/// What the expressions of a resource have cost so far.
+/// What the expressions of a resource have cost so far, and those of the template.
 #[derive(Debug, Default)]
 pub(super) struct Effort {
     work: Cell<usize>,
+    in_all: Cell<usize>,
     depth: Cell<usize>,
     /// Why the texts that were left open are not known.
     open: RefCell<Vec<String>>,
@@ -36,9 +44,9 @@ pub(super) struct Effort {
 #[derive(Debug, Clone)]
 pub(super) struct Scope<'a> {
     template: &'a Value,
-    given: std::rc::Rc<Given>,
+    given: Rc<Given>,
     /// The names of the copies that it stands in, and which it is; the innermost last.
-    copies: Vec<(String, i64)>,
+    copies: Vec<(Rc<str>, i64)>,
     /// Whether what cannot be told is left open instead of being an error.
     open: bool,
     effort: &'a Effort,
@@ -53,16 +61,27 @@ impl<'a> Scope<'a> {
         self.effort
     }
 
+    /// Whether the template is written in the second version of its language.
+    pub(super) fn is_of_version_2(&self) -> bool {
+        let version = self.template.get("languageVersion").and_then(Value::as_str);
+        version.is_some_and(|version| version.starts_with("2."))
+    }
+
     /// Another resource begins.
     pub(super) fn rest(&self) {
         self.effort.work.set(0);
         self.effort.open.borrow_mut().clear();
     }
 
-    pub(super) fn copy(&self, name: &str, index: i64) -> Self {
-        let mut copy = self.clone();
-        copy.copies.push((name.to_owned(), index));
-        copy
+    /// A scope for each copy of this name.
+    pub(super) fn in_copies(&self, name: &str, count: i64) -> Vec<Self> {
+        let name: Rc<str> = name.into();
+        let one = |index| {
+            let mut copy = self.clone();
+            copy.copies.push((name.clone(), index));
+            copy
+        };
+        (0..count).map(one).collect()
     }
 
     /// The name of a resource: the part after the last slash, whatever the names of its parents.
@@ -130,7 +149,8 @@ impl<'a> Scope<'a> {
     /// # Errors
     /// In words.
     pub(super) fn resolved(&self, value: &Value, place: &str) -> Result<Value, String> {
-        self.charge(1)?;
+        // The place is written anew for each value.
+        self.charge(1 + place.len() / 16)?;
         match value {
             Value::String(text) => self.text(text).map_err(|why| {
                 format!("its {place} is the template's expression '{}', and {why}", beginning(text))
@@ -143,7 +163,7 @@ impl<'a> Scope<'a> {
             Value::Object(fields) => {
                 let mut resolved = Map::new();
                 for (key, field) in fields {
-                    let place = format!("{place}.{key}");
+                    let place = format!("{place}.{}", beginning(key));
                     match (key.as_str(), field) {
                         ("copy", Value::Array(copies)) if copies.iter().all(is_copy) => {
                             for copy in copies {
@@ -172,32 +192,37 @@ impl<'a> Scope<'a> {
     }
 
     /// A list of copies of one value, with its name.
-    fn copied(&self, copy: &Value) -> Result<(String, Value), String> {
+    pub(super) fn copied(&self, copy: &Value) -> Result<(String, Value), String> {
         let name = copy["name"].as_str().unwrap_or_default();
         let count = self.value(&copy["count"])?;
         let count = count.as_i64().filter(|count| (0..=super::MOST_COPIES).contains(count));
         let count = count.ok_or("its count is no number from 0 to 800")?;
-        let copies = (0..count).map(|index| self.copy(name, index).value(&copy["input"]));
+        let copies = self.in_copies(name, count).into_iter().map(|copy_of| copy_of.value(&copy["input"]));
         Ok((name.to_owned(), copies.collect::<Result<Value, _>>()?))
     }
 
     /// A text, which may be an expression.
     fn text(&self, text: &str) -> Result<Value, String> {
         self.charge(text.len() / 16)?;
-        // A doubled bracket is a plain one.
-        if let Some(plain) = text.strip_prefix('[').filter(|rest| rest.starts_with('[')) {
-            return Ok(plain.into());
-        }
-        match text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            Some(expression) => self.node(&parse::expression(expression)?),
+        match text.strip_prefix('[').filter(|rest| rest.ends_with(']')) {
+            // A doubled bracket is a plain one.
+            Some(plain) if plain.starts_with('[') => Ok(plain.into()),
+            Some(rest) if rest.len() > LONGEST => {
+                Err(format!("Resource Manager takes no expression of more than {LONGEST} characters"))
+            }
+            Some(rest) => self.node(&parse::expression(&rest[..rest.len() - 1])?),
             None => Ok(text.into()),
         }
     }
 
     fn charge(&self, work: usize) -> Result<(), String> {
-        let work = self.effort.work.get() + work;
-        self.effort.work.set(work);
-        if work > MOST_WORK { Err("working it out takes too many steps".to_owned()) } else { Ok(()) }
+        let Effort { work: own, in_all, .. } = self.effort;
+        own.set(own.get().saturating_add(work));
+        in_all.set(in_all.get().saturating_add(work));
+        match own.get() > MOST_WORK || in_all.get() > MOST_IN_ALL {
+            true => Err("working it out takes too many steps".to_owned()),
+            false => Ok(()),
+        }
     }
 
     pub(super) fn node(&self, node: &Node) -> Result<Value, String> {
@@ -229,12 +254,20 @@ impl<'a> Scope<'a> {
             ("if", [condition, yes, no]) => match self.node(condition)? {
                 Value::Bool(true) => self.node(yes),
                 Value::Bool(false) => self.node(no),
-                _ => Err("the condition of if() is neither true nor false".to_owned()),
+                other => Err(match unknown(&other) {
+                    Some(which) => self.why(which),
+                    None => "the condition of if() is neither true nor false".to_owned(),
+                }),
             },
             (lower, arguments) => {
                 let values =
                     arguments.iter().map(|argument| self.node(argument)).collect::<Result<Vec<_>, _>>()?;
-                functions::call(name, lower, &values)
+                // Where texts are joined, the parts that are known stay so. Anything else goes by the whole text.
+                let joins = matches!(lower, "concat" | "format" | "tolower" | "toupper" | "trim");
+                match values.iter().find_map(unknown).filter(|_| self.open && !joins) {
+                    Some(which) => Err(self.why(which)),
+                    None => functions::call(name, lower, &values),
+                }
             }
         }
     }
@@ -253,6 +286,7 @@ impl<'a> Scope<'a> {
 
     fn parameter(&self, name: &str) -> Result<Value, String> {
         if let Some(value) = self.given.get(&name.to_lowercase()) {
+            value.as_ref().map_or(Ok(()), |value| self.charge(size(value)))?;
             return value.clone();
         }
         let none = || {
@@ -261,14 +295,14 @@ impl<'a> Scope<'a> {
                 beginning(name)
             )
         };
-        let declared = of_any_case(self.template.get("parameters"), name);
+        let declared = self.field(self.template.get("parameters"), name)?;
         let default = declared.and_then(|declared| declared.get("defaultValue")).ok_or_else(none)?;
         self.value(default)
     }
 
     fn variable(&self, name: &str) -> Result<Value, String> {
         let variables = self.template.get("variables");
-        if let Some(variable) = of_any_case(variables, name) {
+        if let Some(variable) = self.field(variables, name)? {
             return self.value(variable);
         }
         let copies = variables.and_then(|variables| variables.get("copy")).and_then(Value::as_array);
@@ -284,7 +318,7 @@ impl<'a> Scope<'a> {
         let innermost = |name: Option<&str>| {
             let mut copies = self.copies.iter().rev();
             copies
-                .find(|(copy, _)| name.is_none_or(|name| name.eq_ignore_ascii_case(copy)))
+                .find(|(copy, _)| name.is_none_or(|name| name.eq_ignore_ascii_case(copy.as_ref())))
                 .map(|(_, index)| *index)
         };
         let (name, offset) = match values.as_slice() {
@@ -300,11 +334,23 @@ impl<'a> Scope<'a> {
         index.map(Value::from).ok_or_else(|| "copyIndex() stands in no such copy".to_owned())
     }
 
+    /// The field of a name, in which capitals do not count.
+    fn field<'v>(&self, map: Option<&'v Value>, name: &str) -> Result<Option<&'v Value>, String> {
+        let Some(map) = map.and_then(Value::as_object) else { return Ok(None) };
+        if let Some(found) = map.get(name) {
+            return Ok(Some(found));
+        }
+        // All names are looked at.
+        self.charge(map.keys().map(|key| 1 + key.len() / 16).sum())?;
+        let name = name.to_lowercase();
+        Ok(map.iter().find(|(key, _)| key.to_lowercase() == name).map(|(_, value)| value))
+    }
+
     /// What is asked of a result.
     fn within(&self, mut value: Value, path: &[Node]) -> Result<Value, String> {
         for step in path {
             let next = match (self.node(step)?, &value) {
-                (Value::String(name), Value::Object(_)) => of_any_case(Some(&value), &name).cloned(),
+                (Value::String(name), Value::Object(_)) => self.field(Some(&value), &name)?.cloned(),
                 (Value::Number(index), Value::Array(items)) => {
                     index.as_u64().and_then(|index| items.get(usize::try_from(index).ok()?)).cloned()
                 }
@@ -316,19 +362,20 @@ impl<'a> Scope<'a> {
     }
 }
 
-fn is_copy(copy: &Value) -> bool {
+pub(super) fn is_copy(copy: &Value) -> bool {
     copy.get("name").is_some_and(Value::is_string)
         && copy.get("count").is_some()
         && copy.get("input").is_some()
 }
 
-/// The field of a name, in which capitals do not count.
-fn of_any_case<'a>(map: Option<&'a Value>, name: &str) -> Option<&'a Value> {
-    let map = map?.as_object()?;
-    map.get(name).or_else(|| {
-        let name = name.to_lowercase();
-        map.iter().find(|(key, _)| key.to_lowercase() == name).map(|(_, value)| value)
-    })
+/// Which part of a value was left open.
+fn unknown(value: &Value) -> Option<&str> {
+    match value {
+        Value::String(text) => text.split_once(UNKNOWN).map(|(_, which)| which),
+        Value::Array(items) => items.iter().find_map(unknown),
+        Value::Object(fields) => fields.values().find_map(unknown),
+        _ => None,
+    }
 }
 
 /// What a value weighs.
@@ -336,7 +383,9 @@ fn size(value: &Value) -> usize {
     match value {
         Value::String(text) => 1 + text.len() / 16,
         Value::Array(items) => 1 + items.iter().map(size).sum::<usize>(),
-        Value::Object(fields) => 1 + fields.values().map(size).sum::<usize>(),
+        Value::Object(fields) => {
+            1 + fields.iter().map(|(key, value)| key.len() / 16 + size(value)).sum::<usize>()
+        }
         _ => 1,
     }
 }
