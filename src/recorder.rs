@@ -152,9 +152,13 @@ struct Writer<L> {
 impl<L: Ledger> Writer<L> {
     async fn work(mut self) {
         let mut next = None;
-        // What the last process left comes before what this one does.
+        // What the last process left comes before what this one says, but not before what this one does: if it is much,
+        // it is read on while there is nothing else to do.
         while self.has_to_announce() && self.output.has_room() {
             self.announce_waiting().await;
+            if !self.queue.is_empty() {
+                break;
+            }
         }
         loop {
             let job = match next.take() {
@@ -577,7 +581,7 @@ mod tests {
         Job::Write(Batch { id, records: Vec::new(), events: vec![fact, step] })
     }
 
-    /// Commits a dozen large batches while nobody reads, and waits until the engine has heard of all.
+    /// Commits a dozen large batches while nobody reads, and waits until the engine has heard of all, and the output.
     fn unread(ledger: &Notebook, reader: &Reader, output: &Output) -> Bench {
         reader.stops();
         let mut bench = Bench::new(ledger, output, Timestamp::UNIX_EPOCH);
@@ -586,6 +590,10 @@ mod tests {
             let told = bench.runtime.block_on(bench.inputs.recv());
             assert!(matches!(told, Some(Input::Committed(batch, _)) if batch == id), "{told:?}");
         }
+        // The engine hears first. The next job is done once the output has heard too.
+        bench.recorder.ask(Job::FindOwners(FiringId::from_random([0; 16]), Vec::new()));
+        let told = bench.runtime.block_on(bench.inputs.recv());
+        assert!(matches!(told, Some(Input::Owned(..))), "{told:?}");
         bench
     }
 
