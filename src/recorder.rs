@@ -152,9 +152,13 @@ struct Writer<L> {
 impl<L: Ledger> Writer<L> {
     async fn work(mut self) {
         let mut next = None;
-        // What the last process left comes before what this one does.
+        // What the last process left comes before what this one says, but not before what this one does: if it is much,
+        // it is read on while there is nothing else to do.
         while self.has_to_announce() && self.output.has_room() {
             self.announce_waiting().await;
+            if !self.queue.is_empty() {
+                break;
+            }
         }
         loop {
             let job = match next.take() {
@@ -454,6 +458,8 @@ mod tests {
         commits: Arc<Mutex<Vec<Commit>>>,
         facts: Arc<Mutex<BTreeMap<u64, Vec<Event>>>>,
         broken: Arc<AtomicBool>,
+        /// How often facts were read before the first commit.
+        reads: Arc<AtomicUsize>,
     }
 
     impl Ledger for Notebook {
@@ -491,6 +497,7 @@ mod tests {
 
         async fn unannounced(&mut self, first: u64, most: u32) -> Result<Vec<Facts>, LedgerError> {
             let facts = self.facts.lock().unwrap();
+            self.reads.fetch_add(usize::from(self.commits.lock().unwrap().is_empty()), Ordering::Relaxed);
             Ok(facts
                 .range(first..)
                 .take(most as usize)
@@ -577,7 +584,7 @@ mod tests {
         Job::Write(Batch { id, records: Vec::new(), events: vec![fact, step] })
     }
 
-    /// Commits a dozen large batches while nobody reads, and waits until the engine has heard of all.
+    /// Commits a dozen large batches while nobody reads, and waits until the engine has heard of all, and the output.
     fn unread(ledger: &Notebook, reader: &Reader, output: &Output) -> Bench {
         reader.stops();
         let mut bench = Bench::new(ledger, output, Timestamp::UNIX_EPOCH);
@@ -586,6 +593,10 @@ mod tests {
             let told = bench.runtime.block_on(bench.inputs.recv());
             assert!(matches!(told, Some(Input::Committed(batch, _)) if batch == id), "{told:?}");
         }
+        // The engine hears first. The next job is done once the output has heard too.
+        bench.recorder.ask(Job::FindOwners(FiringId::from_random([0; 16]), Vec::new()));
+        let told = bench.runtime.block_on(bench.inputs.recv());
+        assert!(matches!(told, Some(Input::Owned(..))), "{told:?}");
         bench
     }
 
@@ -625,6 +636,30 @@ mod tests {
         let missing = events.iter().find(|event| event["event"] == "output.dropped").unwrap();
         assert_eq!(missing["count"], 12, "the steps");
         assert!(ledger.facts.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_the_last_process_left_keeps_nothing_new_waiting_however_much_it_is() {
+        let (ledger, reader) = (Notebook::default(), Reader::default());
+        let fact = |id: u64| {
+            let fields = Fields { attempt: Some(id), ..Fields::default() };
+            vec![Event::new(Level::Info, Name::RunCreated, "", fields)]
+        };
+        let output = reader.output(Level::Info);
+        // Nothing is read before the job is asked for.
+        let mut facts = ledger.facts.lock().unwrap();
+        facts.extend((0..5_000).map(|id| (id, fact(id))));
+        let mut bench = Bench::new(&ledger, &output, Timestamp::UNIX_EPOCH);
+        bench.recorder.ask(Job::Write(Batch { id: 5_000, records: Vec::new(), events: fact(5_000) }));
+        drop(facts);
+        let told = bench.runtime.block_on(bench.inputs.recv());
+        assert!(matches!(told, Some(Input::Committed(5_000, _))), "{told:?}");
+        assert_eq!(ledger.reads.load(Ordering::Relaxed), 1, "a slice of it");
+        while output.announced() < Some(5_000) {
+            std::thread::yield_now();
+        }
+        bench.finish();
+        assert_eq!(numbers(&reader.events()), (0..=5_000).collect::<Vec<_>>(), "each once, in order");
     }
 
     #[test]

@@ -420,22 +420,11 @@ impl Daemon {
     /// The schedule given last is in force and durable.
     fn in_force(&mut self) {
         if self.rejected.is_none() {
-            self.remember_ledger();
+            remember_ledger(&self.outside, &self.settings);
         }
         self.shown.forget_status();
         self.show();
         self.outside.notifier.ready();
-    }
-
-    /// Where the file is wrong at a later start, its last good schedule is found by this.
-    fn remember_ledger(&self) {
-        let (config, environment) = (&self.outside.config, &self.outside.environment);
-        if let Err(error) = which_ledger::remember(config, self.settings.ledger.as_deref(), environment) {
-            let message = "which ledger this schedule has cannot be noted in the state directory; a start with a wrong \
-                           file would rely on the `ledger:` line of that file";
-            let fields = Fields { error_message: Some(error.to_string()), ..Fields::default() };
-            self.outside.output.say(&Event::new(Level::Warn, Name::DaemonFailed, message, fields));
-        }
     }
 
     /// Acts on a signal; returns how long the drain may take, if one begins.
@@ -507,10 +496,26 @@ impl Daemon {
         }
         let finished = self.recorder.finish(Some(stopped(name, open)), FINISH_LIMIT);
         if hurried_by(signals, &self.outside.output, finished).await {
+            // All is durable now. The stop may have come before the loop heard that of the schedule.
+            if self.engine.awaits_schedule() && self.rejected.is_none() {
+                remember_ledger(&self.outside, &self.settings);
+            }
             return exit;
         }
         self.outside.output.say(&stopped(name, open));
         Exit::Unavailable
+    }
+}
+
+/// Where the file is wrong at a later start, its last good schedule is found by this.
+fn remember_ledger(outside: &Outside, settings: &Settings) {
+    if let Err(error) =
+        which_ledger::remember(&outside.config, settings.ledger.as_deref(), &outside.environment)
+    {
+        let message = "which ledger this schedule has cannot be noted in the state directory; a start with a wrong \
+                       file would rely on the `ledger:` line of that file";
+        let fields = Fields { error_message: Some(error.to_string()), ..Fields::default() };
+        outside.output.say(&Event::new(Level::Warn, Name::DaemonFailed, message, fields));
     }
 }
 

@@ -276,6 +276,12 @@ impl Engine {
         std::mem::take(&mut self.actions)
     }
 
+    /// Whether it is not known yet that the schedule given last is durable ([`Action::Reloaded`]).
+    #[must_use]
+    pub fn awaits_schedule(&self) -> bool {
+        self.reloading.is_some()
+    }
+
     /// When the engine must be woken, if at all.
     #[must_use]
     pub fn alarm(&self) -> Option<Timestamp> {

@@ -99,7 +99,7 @@ impl Output {
         let lines: Vec<Item> = told.map(line).collect();
         let mut waiting = self.queue.lock();
         lines.into_iter().for_each(|line| waiting.push(line));
-        waiting.push(Item::Announced(batch));
+        waiting.end_batch(batch);
         self.queue.more.notify_one();
         true
     }
@@ -179,7 +179,7 @@ impl Output {
         let waiting = self.queue.lock();
         let queued = waiting.items.iter().map(Item::stands_for).sum::<u64>();
         let missed = waiting.missed.as_ref();
-        let count = missed.map_or(0, |missed| missed.count) + waiting.in_hand + queued;
+        let count = missed.map_or(0, |missed| missed.count) + waiting.in_hand.unwrap_or_default() + queued;
         let since = missed.map_or(self.queue.now(), |missed| missed.since);
         (count > 0).then(|| dropped(&Missed { count, since }, None))
     }
@@ -210,8 +210,8 @@ struct Waiting {
     items: VecDeque<Item>,
     /// Of all lines, the one that is being written included.
     bytes: usize,
-    /// How many events the line that is being written stands for.
-    in_hand: u64,
+    /// What is being done: how many events the line that is written stands for.
+    in_hand: Option<u64>,
     missed: Option<Missed>,
 }
 
@@ -245,7 +245,7 @@ impl Waiting {
     }
 
     fn is_empty(&self) -> bool {
-        self.bytes == 0 && self.items.is_empty() && self.missed.is_none()
+        self.in_hand.is_none() && self.items.is_empty() && self.missed.is_none()
     }
 
     fn push(&mut self, item: Item) {
@@ -253,6 +253,14 @@ impl Waiting {
             self.bytes += line.len();
         }
         self.items.push_back(item);
+    }
+
+    /// Many batches in a row may have nothing that is logged: they take the room of one.
+    fn end_batch(&mut self, batch: u64) {
+        match self.items.back_mut() {
+            Some(Item::Announced(last)) => *last = batch,
+            _ => self.items.push_back(Item::Announced(batch)),
+        }
     }
 
     /// Takes out what is written next: how much is missing, as soon as there is room for more, or what came first.
@@ -266,13 +274,14 @@ impl Waiting {
         } else {
             self.items.pop_front()?
         };
-        self.in_hand = item.stands_for();
+        self.in_hand = Some(item.stands_for());
         Some(item)
     }
 
-    fn written(&mut self, line: &[u8]) {
-        self.bytes -= line.len();
-        self.in_hand = 0;
+    /// What was taken out last is done, a line of so many bytes or the end of a batch.
+    fn done(&mut self, bytes: usize) {
+        self.bytes -= bytes;
+        self.in_hand = None;
     }
 
     fn miss(&mut self, more: u64, now: Timestamp) {
@@ -313,11 +322,12 @@ impl Writer {
             match self.next() {
                 Item::Line { line, .. } => {
                     self.write(&line);
-                    self.queue.lock().written(&line);
+                    self.queue.lock().done(line.len());
                     self.told.send_modify(|_| ());
                 }
                 Item::Announced(batch) => {
                     self.told.send_replace(Some(batch));
+                    self.queue.lock().done(0);
                 }
             }
         }

@@ -163,6 +163,19 @@ fn what_is_not_logged_takes_no_room_and_is_not_missing() {
 }
 
 #[test]
+fn what_is_written_last_counts_as_announced_as_soon_as_all_is_written() {
+    let reader = Reader::default();
+    for (level, batches) in [(Level::Info, 300), (Level::Warn, 300)] {
+        let output = reader.output(level);
+        for batch in 0..batches {
+            assert!(announce(&output, batch, numbered(batch, 1)));
+            assert!(wait(output.flushed()));
+            assert_eq!(output.announced(), Some(batch), "{level:?}");
+        }
+    }
+}
+
+#[test]
 fn an_output_that_fails_in_the_middle_of_a_line_goes_on_there_once_it_works_again() {
     for kind in [ErrorKind::StorageFull, ErrorKind::BrokenPipe] {
         let reader = Reader::default();

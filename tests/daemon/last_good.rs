@@ -3,6 +3,9 @@
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use rustix::process::Signal;
+
+use crate::meddler::Meddler;
 use crate::process::{Daemon, LIMIT, Place, errors, results};
 
 const GOOD: &str = "pipelines:\n  - { name: a, pipeline: A, schedule: { every: 1s } }\n";
@@ -207,6 +210,33 @@ fn schedules_that_share_a_state_directory_have_their_own_ledgers_and_the_newest_
         assert_eq!(place.sim.wait_until(LIMIT, "a run", seen).pipeline, folder);
         daemon.stop();
     }
+}
+
+#[test]
+fn a_stop_before_the_schedule_is_durable_does_not_forget_where_its_ledger_is() {
+    let place = Place::new();
+    let own = place.path("own/ledger.db");
+    put(&place, Some(&good(&place, Some(&own))));
+    place.daemon().stop();
+    let [link] = links(&place).try_into().unwrap();
+    std::fs::remove_file(&link).unwrap();
+    put(&place, Some(&good(&place, Some(&own)).replace("pipeline: A", "pipeline: B")));
+    // Somebody else writes to the ledger for so long that the stop comes first.
+    let mut meddler = Meddler::new(&own);
+    meddler.execute("BEGIN IMMEDIATE");
+    let tokens = place.sim.requests().len();
+    let daemon = Daemon::spawn(place.command(&["run"]));
+    place.sim.wait_until(LIMIT, "its beginning", |seen| (seen.requests.len() > tokens).then_some(()));
+    daemon.signal(Signal::TERM);
+    daemon.wait_for("daemon.stopping", |_| true);
+    assert!(links(&place).is_empty(), "it is not in force yet");
+    meddler.execute("ROLLBACK");
+    assert_eq!(daemon.ended().status.code(), Some(0));
+    assert_eq!(std::fs::read_link(&link).unwrap(), own);
+    place.write_raw("");
+    let daemon = started(&place, |message| assert!(message.contains("remembers"), "{message}"));
+    place.sim.wait_until(LIMIT, "a run of it", |seen| (!seen.runs_of("B").is_empty()).then_some(()));
+    daemon.stop();
 }
 
 #[test]

@@ -93,7 +93,7 @@ fn nobody_reads_for(seconds: usize) {
     let mut text = "daemon: { heartbeat: 1s, horizon: 10m }\n".to_owned();
     text += &crowd.yaml("{ settle: 1s }");
     // That these are planned is more than there is room for. They come due when the test is over.
-    let (far, long) = (in_seconds(300), "売".repeat(120));
+    let (far, long) = (in_seconds(300), "P".repeat(260));
     for number in 0..6_500 {
         writeln!(text, "  - {{ name: far-{number}, pipeline: {long}, schedule: {{ at: '{far}' }} }}")
             .unwrap();

@@ -368,9 +368,17 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
+        let ended = self.child.try_wait();
         // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking()
+            && let Ok(Some(status)) = ended
+        {
+            // A test that waits for what the daemon does elsewhere cannot know why that does not come.
+            let heard = self.heard.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            println!("the daemon had ended by itself, with {status}, and said:\n{}", heard.lines.join("\n"));
+        }
     }
 }
 
