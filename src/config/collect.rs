@@ -24,8 +24,8 @@ const ALIKE: f64 = 0.8;
 const SCHEDULES: [&str; 4] = ["cron", "every", "at", "recurrence"];
 /// No word of ours is longer than this.
 const LONGEST_WORD: usize = 64;
-/// The most problems that are noted one by one; more are counted.
-const MOST_PROBLEMS: usize = 40_000;
+/// The most problems that are noted one by one; more are counted. Each takes as much memory as its text does.
+const MOST_PROBLEMS: usize = 1_000;
 /// The most names of zones for which the one that was meant is looked for: each is compared with all that there are.
 const MOST_ZONES: usize = 200;
 

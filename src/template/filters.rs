@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp, ToSpan as _, ZonedDateTime};
 use minijinja::value::Kwargs;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, State, UndefinedBehavior, Value};
 
+use super::watch;
 use super::weight::Scale;
 use crate::schedule::Zone;
 
@@ -18,6 +19,10 @@ pub(super) const FUEL: u64 = 20_000;
 const RECURSION: usize = 50;
 /// The most numbers of a range.
 const LONGEST_RANGE: usize = 10_000;
+/// The longest format of a time, in bytes.
+const LONGEST_FORMAT: usize = 200;
+/// The steps that a filter for times takes: it reads a time and looks a zone up.
+const TIME_STEPS: u64 = 4;
 /// The widest indent of JSON, in spaces.
 const WIDEST: usize = 16;
 
@@ -35,6 +40,7 @@ pub(super) static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(||
     });
     // It writes out all that there is, however large.
     environment.remove_global("debug");
+    watch::add_to(&mut environment);
     environment.add_filter("tojson", tojson);
     environment.add_function("range", range);
     environment.add_filter("date", date);
@@ -70,6 +76,7 @@ fn zone_of(state: &State<'_, '_>, named: Option<&str>) -> Result<TimeZone, Error
 }
 
 fn zoned(state: &State<'_, '_>, time: &str, zone: Option<&str>) -> Result<ZonedDateTime, Error> {
+    state.consume_fuel(TIME_STEPS)?;
     Ok(instant(time)?.to_zoned_datetime(zone_of(state, zone)?))
 }
 
@@ -106,6 +113,9 @@ fn tojson(
 
 /// `time | date('%Y-%m-%d')`: strftime, in the entry's zone, or in the zone given as second argument.
 fn date(state: &State<'_, '_>, time: &str, format: &str, zone: Option<&str>) -> Result<String, Error> {
+    if format.len() > LONGEST_FORMAT {
+        return Err(invalid(format!("a format may be at most {LONGEST_FORMAT} bytes long")));
+    }
     jiff::fmt::strtime::format(format, &zoned(state, time, zone)?).map_err(out_of_range)
 }
 

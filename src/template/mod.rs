@@ -7,6 +7,7 @@
 mod filters;
 mod text;
 mod tried;
+mod watch;
 mod weight;
 
 use std::collections::BTreeMap;
@@ -152,7 +153,10 @@ impl Parameters {
                 let enough = if tried::only_names(source) { 1 } else { usize::MAX };
                 for firing in firings().take(enough) {
                     failed = Some(firing.scheduled_time);
-                    tried.spend(firing.try_out(source, &text)?)?;
+                    let steps = firing.try_out(source, &text);
+                    // How many steps a text takes that fails is not known.
+                    let spent = tried.spend(*steps.as_ref().unwrap_or(&filters::FUEL));
+                    steps.and(spent)?;
                 }
                 tried.add(calendar, source);
                 Ok(())

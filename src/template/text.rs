@@ -8,6 +8,7 @@ use minijinja::{AutoEscape, Error, ErrorKind, Value};
 use serde_json::{Map, Number, Value as Json};
 
 use super::filters::{ENVIRONMENT, FUEL};
+use super::watch;
 use super::weight::Scale;
 
 /// The longest text that one template may become, in bytes.
@@ -64,7 +65,8 @@ impl<'a> Text<'a> {
                 code.compile_stmt(&machinery::parse(text, "<string>", syntax).map_err(in_words)?);
             }
         }
-        Ok(Self { lone: lone.map(str::trim), text, instructions: code.finish().0 })
+        let instructions = watch::watched(&code.finish().0)?;
+        Ok(Self { lone: lone.map(str::trim), text, instructions })
     }
 
     /// Finds names that there are not.
@@ -121,7 +123,7 @@ fn is_bounded(text: &str) -> Result<(), String> {
         return Err(format!("it is longer than {LONGEST} bytes"));
     }
     let (mut words, mut tags, mut depth) = (0, 0, 0_usize);
-    let (mut lists, mut growth) = (Lists::default(), Growth::default());
+    let mut lists = Lists::default();
     // A sign that is none ends the reading here as it does there.
     for (token, _) in machinery::tokenize(text, false, ENVIRONMENT.syntax().clone()).map_while(Result::ok) {
         match token {
@@ -133,9 +135,6 @@ fn is_bounded(text: &str) -> Result<(), String> {
             Token::ParenOpen | Token::BracketOpen | Token::BraceOpen => depth += 1,
             Token::ParenClose | Token::BracketClose | Token::BraceClose => depth = depth.saturating_sub(1),
             _ => {}
-        }
-        if growth.is_too_much(&token) {
-            return Err("it names lists that hold each other too many times".to_owned());
         }
         if lists.are_repeated(&token) {
             return Err("a list cannot be repeated by *".to_owned());
@@ -151,85 +150,6 @@ fn is_bounded(text: &str) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-/// Estimates how many times a list may hold another one by name: `{% set a = [a, a] %}` doubles it each time, and
-/// writing it as text is not counted in steps.
-#[derive(Default)]
-struct Growth {
-    /// The product of all tags that give names.
-    named: u32,
-    /// Names in this tag, whether one of them is there twice, and whether a list or mapping is built in it.
-    names: u32,
-    seen: Vec<String>,
-    twice: bool,
-    builds: bool,
-    /// Whether this tag gives names, to what lives on through a loop, or calls a loop.
-    sets: bool,
-    lives_on: bool,
-    /// Whether lists or mappings are built anywhere so far.
-    any: bool,
-    /// What stood before: a value, a `|`, a `.`, the name `loop`.
-    after: After,
-}
-
-#[derive(Default, Clone, Copy, PartialEq, Eq)]
-enum After {
-    #[default]
-    Other,
-    Value,
-    Pipe,
-    Loop,
-}
-
-impl Growth {
-    const MOST: u32 = 1_000;
-
-    fn is_too_much(&mut self, token: &Token<'_>) -> bool {
-        let after = std::mem::take(&mut self.after);
-        match token {
-            Token::VariableStart | Token::BlockStart => {
-                (self.names, self.twice, self.builds, self.sets, self.lives_on) =
-                    (0, false, false, false, false);
-                self.seen.clear();
-            }
-            Token::BracketOpen if after != After::Value => self.builds = true,
-            Token::BraceOpen => self.builds = true,
-            Token::Plus if self.any => self.builds = true,
-            // An attribute that is set is one of a namespace.
-            Token::Dot => self.lives_on |= self.sets && self.names == 1 && !self.builds,
-            Token::ParenOpen => self.lives_on |= after == After::Loop,
-            Token::Pipe => self.after = After::Pipe,
-            Token::Ident("set" | "with") if self.names == 0 => self.sets = true,
-            // What follows is what is given the name; the names before it are the names.
-            Token::Assign if self.sets => self.seen.clear(),
-            Token::Ident("if" | "else" | "in" | "and" | "or" | "not" | "is" | "for") => {}
-            Token::Ident(_) if after == After::Pipe => self.after = After::Value,
-            Token::Ident(name) => {
-                self.names += 1;
-                self.twice |= self.seen.iter().any(|seen| seen == name);
-                self.seen.push((*name).to_owned());
-                self.after = if *name == "loop" { After::Loop } else { After::Value };
-            }
-            Token::Str(_)
-            | Token::String(_)
-            | Token::BracketClose
-            | Token::ParenClose
-            | Token::BraceClose => self.after = After::Value,
-            Token::VariableEnd | Token::BlockEnd if self.builds => {
-                self.any = true;
-                // A name that is set counts once for itself.
-                let held = self.names.saturating_sub(u32::from(self.sets)).max(1);
-                let all = self.named.max(1).saturating_mul(held);
-                if self.sets {
-                    self.named = all;
-                }
-                return all > Self::MOST || (self.lives_on && self.twice);
-            }
-            _ => {}
-        }
-        false
-    }
 }
 
 /// Finds lists that are repeated. minijinja repeats them without a limit and without counting steps, some of them
@@ -404,6 +324,12 @@ mod tests {
             "{% set x = [0] %}{{ x * 9999 * 9999 }}",
             "{% set n = namespace(x=[1]) %}{% for i in range(60) %}{% set n.x = [n.x, n.x] %}{% endfor %}{{ n.x ~ '' }}",
             "{% for x in [1] recursive %}{{ loop([x, x]) }}{% endfor %}",
+            "{% set n = namespace(x=1) %}{% set n.x = n %}{{ n ~ '' }}",
+            "{% set n = namespace(x=1) %}{% set n.x = [n] %}{{ n.x|string }}",
+            "{% set n = namespace(x=1) %}{% set m = namespace(x=n) %}{% set n.x = m %}{{ n == m }}",
+            "{% set n = namespace(x=1) %}{% set n.x = {'a': [n]} %}{{ '%s'|format(n) }}",
+            "{{ [0]|batch(5000, [0]|batch(5000, 1)|first)|list ~ '' }}",
+            "{{ [[[[[[0] * 30] * 30] * 30] * 30] * 30] * 30 ~ '' }}",
         ] {
             let message = rendered(text.to_owned()).expect_err(text);
             assert!(message.len() < 200, "{text}: {message}");
@@ -414,7 +340,39 @@ mod tests {
                 assert!(rendered(doubled(how) + end).is_err(), "{how} {end}");
             }
         }
+        // A list that is named in many ways, in a loop.
+        let looped = |how: &str, end: &str| {
+            format!("{{% set n = namespace(a=[1]) %}}{{% for i in range(60) %}}{how}{{% endfor %}}{end}")
+        };
+        for how in [
+            "{% set b = n.a %}{% set n.a = [b, n.a] %}",
+            "{% set b = n.a %}{% set n.a = (b, n['a']) %}",
+            "{% set m = [n] %}{% set n.a = [m[0].a, n.a] %}",
+            "{% set n.a = n.a|chain(n.a) %}",
+            "{% set n.a = n.a|zip(n.a) %}",
+            "{% set n.a = n.a|zip(n.a)|list %}",
+            "{% for b in [n.a] %}{% for c in [n.a] %}{% set n.a = [b, c] %}{% endfor %}{% endfor %}",
+            "{% set n.a = [n, n]|map(attribute='a')|list %}",
+            "{% set n.a = [1]|batch(3, n.a)|list %}",
+            "{% set n.a = dict(a=n.a, b=n.a) %}",
+            "{% set n.a = namespace(a=n.a, b=n.a) %}",
+            "{% set n.a = n.a + n.a %}",
+            "{% with b = n.a %}{% set n.a = [b, b] %}{% endwith %}",
+        ] {
+            for end in ["{{ n.a ~ '' }}", "{{ n.a|string }}", "{{ n.a|join }}", "{{ n.a == [n.a] }}", "x"] {
+                assert!(rendered(looped(how, end)).is_err(), "{how} {end}");
+            }
+        }
+        let nested =
+            format!("{}{{{{ a ~ '' }}}}{}", "{% for a in [[a, a]] %}".repeat(40), "{% endfor %}".repeat(40));
+        assert!(rendered(format!("{{% set a = 1 %}}{nested}")).is_err());
         // What is usual stays as it was.
+        let kept = "{% set n = namespace(a=[]) %}{% for i in range(9) %}{% set n.a = n.a + [i * 2] %}{% endfor %}\
+                    {{ n.a|select('>', 3)|join(',') if n.a else 'none' }}";
+        assert_eq!(rendered(kept.to_owned()), Ok("'4,6,8,10,12,14,16'".len()));
+        let loops = "{% for i in range(9) if i is odd %}{{ loop.index }}{% else %}none{% endfor %}\
+                     {% for x in [1, [2, [3]]] recursive %}{{ loop(x) if x is sequence else x }}{% endfor %}";
+        assert_eq!(rendered(loops.to_owned()), Ok("'1234123'".len()));
         let weekday = "{% set day = ['Mon', 'Tue', 'Wed'][entry|length] %}{{ day ~ entry }}";
         assert_eq!(rendered(weekday.to_owned()), Ok(6));
         let counter =
