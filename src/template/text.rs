@@ -334,6 +334,10 @@ mod tests {
             let message = rendered(text.to_owned()).expect_err(text);
             assert!(message.len() < 200, "{text}: {message}");
         }
+    }
+
+    #[test]
+    fn a_list_that_doubles_by_whatever_name_is_refused_while_it_grows() {
         let doubled = |how: &str| format!("{{% set a = [0] %}}{}", how.repeat(40));
         for how in ["{% set a = [a, a] %}", "{% set a = a + a %}", "{% set a = {'x': a, 'y': a} %}"] {
             for end in ["{{ a ~ '' }}", "{{ a|string }}", "{{ a|join }}", "{{ a == [a] }}", "{{ a }}"] {
@@ -366,7 +370,10 @@ mod tests {
         let nested =
             format!("{}{{{{ a ~ '' }}}}{}", "{% for a in [[a, a]] %}".repeat(40), "{% endfor %}".repeat(40));
         assert!(rendered(format!("{{% set a = 1 %}}{nested}")).is_err());
-        // What is usual stays as it was.
+    }
+
+    #[test]
+    fn what_is_usual_in_a_template_is_rendered() {
         let kept = "{% set n = namespace(a=[]) %}{% for i in range(9) %}{% set n.a = n.a + [i * 2] %}{% endfor %}\
                     {{ n.a|select('>', 3)|join(',') if n.a else 'none' }}";
         assert_eq!(rendered(kept.to_owned()), Ok("'4,6,8,10,12,14,16'".len()));
