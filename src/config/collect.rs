@@ -24,13 +24,20 @@ const ALIKE: f64 = 0.8;
 const SCHEDULES: [&str; 4] = ["cron", "every", "at", "recurrence"];
 /// No word of ours is longer than this.
 const LONGEST_WORD: usize = 64;
-/// The most problems that are noted one by one; more are counted. Each takes as much memory as its text does.
-const MOST_PROBLEMS: usize = 1_000;
+/// The most problems that are noted one by one; more are counted.
+const MOST_PROBLEMS: usize = 40_000;
+/// The most unknown keys for which the one that was meant is looked for: each is compared with all that there are.
+const MOST_GUESSES: usize = 1_000;
 /// The most names of zones for which the one that was meant is looked for: each is compared with all that there are.
 const MOST_ZONES: usize = 200;
 
 /// So many doubts are shown: nobody reads more, and a large file may have one in each line.
 const MOST_DOUBTS: usize = 200;
+
+/// The most bytes of all holiday files of a schedule, and the most dates that all its entries have from them: each
+/// entry keeps its own.
+const MOST_HOLIDAY_BYTES: usize = 16 * 1024 * 1024;
+const MOST_HOLIDAYS: usize = 5_000_000;
 
 /// What is wrong so far, and what is looked up more than once.
 pub(super) struct Collector<'a> {
@@ -48,9 +55,14 @@ pub(super) struct Collector<'a> {
     /// How cron expressions are read.
     rules: CronRules,
     keys: HashMap<TypeId, Rc<[String]>>,
+    guesses: HashMap<(TypeId, String), Option<String>>,
     zones: HashMap<String, Result<Zone, String>>,
     crons: HashMap<String, Result<Cron, String>>,
     holidays: HashMap<PathBuf, Result<Arc<[Dates]>, String>>,
+    /// How many bytes those files have.
+    holiday_bytes: usize,
+    /// How many dates all entries have from them.
+    holidays_taken: usize,
 }
 
 /// What a schedule file may ask for: the names of trusted hosts, and holiday files. Nothing secret.
@@ -88,9 +100,12 @@ impl<'a> Collector<'a> {
             now,
             rules,
             keys: HashMap::new(),
+            guesses: HashMap::new(),
             zones: HashMap::new(),
             crons: HashMap::new(),
             holidays: HashMap::new(),
+            holiday_bytes: 0,
+            holidays_taken: 0,
         }
     }
 
@@ -160,7 +175,8 @@ impl<'a> Collector<'a> {
         let known = self.known_keys::<T>();
         map.retain(|key, value| {
             if !known.iter().any(|known| known == key) {
-                let found = unknown_key::<T>(path, key, &known);
+                let guess = self.nearest::<T>(key, &known);
+                let found = unknown_key::<T>(path, key, guess);
                 // What was meant is there, if only under a wrong name or in the wrong place.
                 self.noted.extend(found.suggestion.iter().map(|meant| join(path, meant)));
                 if SCHEDULES.contains(&key.as_str()) {
@@ -182,6 +198,25 @@ impl<'a> Collector<'a> {
                 None
             }
         }
+    }
+
+    /// The known key that is most like an unknown one.
+    fn nearest<T: Section>(&mut self, key: &str, known: &[String]) -> Option<String> {
+        if key.len() > LONGEST_WORD {
+            return None;
+        }
+        let of_section = (TypeId::of::<T>(), key.to_owned());
+        if let Some(guess) = self.guesses.get(&of_section) {
+            return guess.clone();
+        }
+        if self.guesses.len() >= MOST_GUESSES {
+            return None;
+        }
+        let alike = known.iter().map(|known| (strsim::jaro_winkler(&key.to_lowercase(), known), known));
+        let nearest = alike.filter(|(likeness, _)| *likeness >= ALIKE).max_by(|a, b| a.0.total_cmp(&b.0));
+        let guess = nearest.map(|(_, known)| known.clone());
+        self.guesses.insert(of_section, guess.clone());
+        guess
     }
 
     fn known_keys<T: Section>(&mut self) -> Rc<[String]> {
@@ -253,10 +288,25 @@ impl<'a> Collector<'a> {
         let file = except::path(file).map_err(|message| self.wrong(path, key, message)).ok()?;
         let read = |file: &PathBuf| {
             let bytes = (self.outside.file)(file)?;
+            self.holiday_bytes += bytes.len();
+            if self.holiday_bytes > MOST_HOLIDAY_BYTES {
+                return Err("the holiday files up to here are larger than 16 MiB in all".to_owned());
+            }
             except::holidays(&bytes).map_err(|message| format!("{}: {message}", file.display()))
         };
         let dates = self.holidays.entry(file).or_insert_with_key(read).clone();
-        dates.map_err(|message| self.wrong(path, key, message)).ok()
+        let dates = dates.map_err(|message| self.wrong(path, key, message)).ok()?;
+        self.holidays_taken += dates.len();
+        // What was accepted before is not refused for how much it is.
+        if self.now.is_some() && self.holidays_taken > MOST_HOLIDAYS {
+            let message = format!(
+                "the entries up to here have more than {MOST_HOLIDAYS} dates of holiday files in all; leave past dates out \
+                 of the files"
+            );
+            self.wrong(path, key, message);
+            return None;
+        }
+        Some(dates)
     }
 
     /// What all holiday files say that were read.
@@ -275,7 +325,7 @@ impl<'a> Collector<'a> {
     }
 }
 
-fn unknown_key<T: Section>(path: &str, key: &str, known: &[String]) -> Found {
+fn unknown_key<T: Section>(path: &str, key: &str, nearest: Option<String>) -> Found {
     let full = join(path, key);
     if T::LATER.contains(&key) {
         let message =
@@ -298,12 +348,6 @@ fn unknown_key<T: Section>(path: &str, key: &str, known: &[String]) -> Found {
         found.suggestion = Some(ours.to_owned());
         return found.with_words(more);
     }
-    let nearest = known
-        .iter()
-        .map(|known| (strsim::jaro_winkler(&key.to_lowercase(), known), known))
-        .filter(|(likeness, _)| *likeness >= ALIKE)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, known)| known.clone());
     found.suggestion = nearest;
     found
 }

@@ -19,8 +19,12 @@ use crate::template::{Parameters, TemplateError, Tried};
 const MOST_PARAMETERS: usize = 50;
 /// For so many firings of an entry its templates are tried out.
 const TRIED_FIRINGS: usize = 10;
-/// The most entries that leave out very many times one by one: each takes a tenth of a second to look through.
-const MOST_SLOW: usize = 3;
+/// What the search for the next nominal times of all entries may cost where times are left out, in times that are looked
+/// for in one rule: less than a second.
+const MOST_COST: u32 = 2_500_000;
+/// The most bytes of parameters of the defaults that entries with parameters of their own have in all: each entry keeps a
+/// copy.
+const MOST_COPIED: usize = 32 * 1024 * 1024;
 /// Distinct policies that are kept to be shared.
 const SHARED_POLICIES: usize = 64;
 
@@ -47,7 +51,7 @@ pub(super) fn entries(
     defaults: &Keys,
 ) -> Vec<Arc<Entry>> {
     let mut names: HashMap<EntryName, usize> = HashMap::new();
-    let mut shared = Shared::default();
+    let mut shared = Shared::new(defaults);
     let mut entries = Vec::with_capacity(items.len());
     for (index, item) in items.into_iter().enumerate() {
         let path = format!("pipelines[{index}]");
@@ -67,16 +71,31 @@ pub(super) fn entries(
 }
 
 /// Equal parts of entries, kept once.
-#[derive(Default)]
 struct Shared {
     policies: Vec<(PolicyKeys, Arc<Policy>)>,
-    no_parameters: Arc<Parameters>,
+    /// The parameters of entries that have none of their own.
+    inherited: Option<Arc<Parameters>>,
+    /// The bytes of the parameters of the defaults.
+    size: usize,
+    /// How many bytes of them were copied.
+    copied: usize,
     tried: Tried,
-    /// Entries that leave out very many times one by one.
-    slow: usize,
+    /// What the search for nominal times may still cost.
+    may_cost: u32,
 }
 
 impl Shared {
+    fn new(defaults: &Keys) -> Self {
+        Self {
+            policies: Vec::new(),
+            inherited: None,
+            size: defaults.parameters.iter().map(|(name, value)| name.len() + size(value)).sum(),
+            copied: 0,
+            tried: Tried::default(),
+            may_cost: MOST_COST,
+        }
+    }
+
     fn policy(&mut self, keys: PolicyKeys) -> Arc<Policy> {
         if let Some((_, policy)) = self.policies.iter().find(|(known, _)| *known == keys) {
             return Arc::clone(policy);
@@ -130,15 +149,16 @@ fn entry(
         policy: shared.policy(policy),
     };
     if let Some(now) = collector.now().filter(|_| entry.enabled) {
-        if entry.calendar.leaves_out() && shared.slow <= MOST_SLOW {
-            shared.slow += usize::from(entry.calendar.is_slow_after(Nominal::at_or_before(now)));
-            if shared.slow > MOST_SLOW {
-                let message = "too many entries up to here leave out nearly all their times; write schedules that do not \
-                               name them";
+        if entry.calendar.leaves_out() && shared.may_cost > 0 {
+            let cost = entry.calendar.cost_after(Nominal::at_or_before(now), shared.may_cost);
+            shared.may_cost = cost.map_or(0, |cost| shared.may_cost - cost);
+            if shared.may_cost == 0 {
+                let message = "the entries up to here leave out nearly all their times; write schedules that do not name \
+                               them";
                 collector.wrong(path, "except", message);
             }
         }
-        if shared.slow > MOST_SLOW {
+        if shared.may_cost == 0 {
             return Some(entry);
         }
         try_out(collector, path, &entry, &inherited, now, shared);
@@ -232,6 +252,16 @@ fn wrong_parameter(
     }
 }
 
+/// The bytes of a value's texts, about.
+fn size(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(size).sum(),
+        Value::Object(map) => map.iter().map(|(name, value)| name.len() + size(value)).sum(),
+        _ => 8,
+    }
+}
+
 fn parameters(
     collector: &mut Collector<'_>,
     path: &str,
@@ -240,8 +270,17 @@ fn parameters(
     inherited: &[&str],
     shared: &mut Shared,
 ) -> Option<Arc<Parameters>> {
-    if own.is_empty() && defaults.parameters.is_empty() {
-        return Some(Arc::clone(&shared.no_parameters));
+    let is_inherited = own.is_empty();
+    if let Some(inherited) = shared.inherited.as_ref().filter(|_| is_inherited) {
+        return Some(Arc::clone(inherited));
+    }
+    shared.copied += shared.size;
+    // What was accepted before is not refused for how much it is.
+    if collector.now().is_some() && shared.copied > MOST_COPIED {
+        let message = "the parameters that entries up to here have from `defaults` are larger than 32 MiB in all; give \
+                       large ones to the pipeline itself";
+        collector.wrong(path, "parameters", message);
+        return None;
     }
     let mut values = defaults.parameters.clone();
     values.extend(own);
@@ -254,7 +293,13 @@ fn parameters(
         return None;
     }
     match Parameters::new(values, &mut shared.tried) {
-        Ok(parameters) => Some(Arc::new(parameters)),
+        Ok(parameters) => {
+            let parameters = Arc::new(parameters);
+            if is_inherited {
+                shared.inherited = Some(Arc::clone(&parameters));
+            }
+            Some(parameters)
+        }
         Err(error) => {
             wrong_parameter(collector, path, inherited, &error, error.message.clone());
             None

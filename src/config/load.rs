@@ -69,7 +69,8 @@ fn read(
         Ok(tree) => tree,
         Err(error) => {
             let text = if error.costly { "" } else { text };
-            let message = error.at.and_then(|at| words::unreadable(text, at)).unwrap_or(error.message);
+            let guess = error.at.filter(|_| !error.certain).and_then(|at| words::unreadable(text, at));
+            let message = guess.unwrap_or(error.message);
             return Err(Problems::locate(file, text, vec![Found::text(error.at, message)], 0));
         }
     };

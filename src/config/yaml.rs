@@ -14,9 +14,10 @@ use serde_json::{Map, Number, Value};
 use super::position::{is_secret, too_deep};
 use super::shown::without_secret;
 
-/// The most keys and values of a file, those that aliases repeat included: some hundred bytes of memory each while
-/// the text is read.
-const MOST_VALUES: usize = 500_000;
+/// The most keys and values of a file: some hundred bytes of memory each while the text is read.
+const MOST_VALUES: usize = 1_000_000;
+/// The most of them that aliases repeat.
+const MOST_REPEATED: usize = 200_000;
 /// The most bytes of all texts, those that aliases repeat included, and those of comments not.
 const MOST_BYTES: usize = 16 * 1024 * 1024;
 /// serde_yaml's own bound of depth, which it keeps to only after it has read all.
@@ -34,31 +35,35 @@ pub(super) struct SyntaxError {
     pub(super) at: Option<(usize, usize)>,
     /// Whether the text costs too much to look at it again.
     pub(super) costly: bool,
+    /// Whether the message says why, and nothing else is to be guessed from the text.
+    pub(super) certain: bool,
 }
 
 impl SyntaxError {
     fn costly(message: String, at: (usize, usize)) -> Self {
-        Self { message, at: Some(at), costly: true }
+        Self { message, at: Some(at), costly: true, certain: true }
     }
 }
 
 /// Reads YAML text as a plain tree.
 pub(super) fn parse(text: &str) -> Result<Value, SyntaxError> {
-    is_bounded(text)?;
-    let budget = Budget { values: Cell::new(MOST_VALUES), bytes: Cell::new(MOST_BYTES) };
+    let written = bounded(text)?;
+    let budget = Budget { values: Cell::new(written + MOST_REPEATED), bytes: Cell::new(MOST_BYTES) };
     let visitor = NodeVisitor { secret: false, budget: &budget };
     match visitor.deserialize(serde_yaml::Deserializer::from_str(text)) {
         Ok(value) => Ok(value),
         Err(error) => {
             let at = error.location().map(|at| (at.line(), at.column()));
-            Err(SyntaxError { message: in_words(&error.to_string()), at, costly: false })
+            let text = error.to_string();
+            let certain = text.contains(OURS) || text.contains("repetition limit");
+            Err(SyntaxError { message: in_words(&text), at, costly: false, certain })
         }
     }
 }
 
-/// Whether a text is small and shallow enough to be read, by its look: commas, brackets, dashes, colons and lines
-/// begin all keys and values, and some of them stand in texts.
-fn is_bounded(text: &str) -> Result<(), SyntaxError> {
+/// How many keys and values a text has at most, if it is small and shallow enough to be read, by its look: commas,
+/// brackets, dashes, colons and lines begin all keys and values, and some of them stand in texts.
+fn bounded(text: &str) -> Result<usize, SyntaxError> {
     let mut look = Look::default();
     for (line, number) in text.lines().zip(1..) {
         look.at(line);
@@ -76,8 +81,10 @@ fn is_bounded(text: &str) -> Result<(), SyntaxError> {
         }
     }
     match (look.most_open.max(look.most_begun) > DEEPEST / 2).then(|| too_deep(text, DEEPEST)).flatten() {
-        Some(at) => Err(SyntaxError { message: TOO_DEEP.to_owned(), at: Some(at), costly: false }),
-        None => Ok(()),
+        Some(at) => {
+            Err(SyntaxError { message: TOO_DEEP.to_owned(), at: Some(at), costly: false, certain: true })
+        }
+        None => Ok(look.values),
     }
 }
 

@@ -209,12 +209,16 @@ impl Calendar {
         self.spec.except.is_some() || self.spec.rules.iter().any(|rule| rule.except.is_some())
     }
 
-    /// Whether very many times are left out one by one before the next one after `after`, which takes long to find out.
+    /// What it costs to find the next nominal time after `after`: how often a time is left out before it, times the
+    /// rules in which each is looked for. `None` when that is more than `most`.
     #[must_use]
-    pub fn is_slow_after(&self, after: Nominal) -> bool {
-        let left = Cell::new(MOST_LEFT_OUT);
+    pub fn cost_after(&self, after: Nominal, most: u32) -> Option<u32> {
+        let rules = u32::try_from(self.spec.rules.len()).unwrap_or(u32::MAX).max(1);
+        let granted = (most / rules).min(MOST_LEFT_OUT);
+        let left = Cell::new(granted);
         let _ = self.next_within(after, &left);
-        left.get() < MOST_LEFT_OUT / 4 * 3
+        let exhausted = left.get() == 0 && granted < MOST_LEFT_OUT;
+        (!exhausted).then(|| (granted - left.get()).saturating_mul(rules))
     }
 
     /// The same, while times may still be left out one by one.
@@ -367,7 +371,10 @@ fn not_except(
     loop {
         let found = next(from).filter(|found| found.as_second() <= limit)?;
         let Some(until) = except.until(found, zone) else { return Some(found) };
-        left.set(left.get().checked_sub(except.cost())?);
+        left.set(left.get().saturating_sub(except.cost()));
+        if left.get() == 0 {
+            return None;
+        }
         from = until.max(found);
     }
 }
