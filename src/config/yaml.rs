@@ -15,7 +15,10 @@ use super::position::{is_secret, too_deep};
 use super::shown::without_secret;
 
 /// The most keys and values of a file: some hundred bytes of memory each while the text is read.
-const MOST_VALUES: usize = 1_000_000;
+const MOST_VALUES: usize = 500_000;
+/// So many where there is one for each six bytes, as in 100,000 entries.
+const MOST_SPARSE: usize = 1_300_000;
+const SPARSE: usize = 6;
 /// The most of them that aliases repeat.
 const MOST_REPEATED: usize = 200_000;
 /// The most bytes of all texts, those that aliases repeat included, and those of comments not.
@@ -67,9 +70,10 @@ fn bounded(text: &str) -> Result<usize, SyntaxError> {
     let mut look = Look::default();
     for (line, number) in text.lines().zip(1..) {
         look.at(line);
-        if look.values > MOST_VALUES || look.bytes > MOST_BYTES {
+        let most = (look.bytes / SPARSE).clamp(MOST_VALUES, MOST_SPARSE);
+        if look.values > most || look.bytes > MOST_BYTES {
             let message = format!(
-                "the file has more than {MOST_VALUES} keys and values, or {} MiB of them, up to here; schedules of \
+                "the file has more than {most} keys and values, or {} MiB of them, up to here; schedules of \
                  that size are refused",
                 MOST_BYTES / 1024 / 1024
             );

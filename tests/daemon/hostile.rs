@@ -72,8 +72,11 @@ fn edits(place: &Place) -> Vec<(String, &'static str)> {
         (with_parameter(&format!("{{{{ {}1 }}}}", "not ".repeat(2_800))), "words and signs"),
         (with_parameter(&"{% if 1 %}".repeat(560)), "times {%"),
         // Wide.
-        (format!("pipelines: [{}]\n", "[],".repeat(2_000_000)), "more than 1000000 keys and values"),
-        (format!("pipelines:\n{}", "- a\n".repeat(1_000_000)), "more than 1000000 keys and values"),
+        (
+            format!("pipelines: [{}]\n", "[],".repeat(2_000_000)),
+            "keys and values, or 16 MiB of them, up to here",
+        ),
+        (format!("pipelines:\n{}", "- a\n".repeat(1_000_000)), "more than 500000 keys and values"),
         (format!("x: &a [{}]\npipelines: [{}]\n", "x,".repeat(40_000), "*a,".repeat(40_000)), "aliases"),
         (format!("x: &a \"{}\"\npipelines: [{}]\n", "x".repeat(200_000), "*a,".repeat(40_000)), "aliases"),
         (each(60_000, &|n| format!("k{n}: 1\n")), "unknown key `k0`"),
