@@ -10,7 +10,7 @@
 //! | ports | [`azure`], [`ledger`] | the outside world |
 //! | meaning | [`config`], [`template`] | what the user said |
 //! | pure | [`schedule`], [`retry`] | calendars and waits |
-//! | base | [`ids`], [`clock`], [`secret`], [`event`], [`file`] | words |
+//! | base | [`ids`], [`clock`], [`secret`], [`event`], [`mod@file`] | words |
 
 #[macro_use]
 pub mod event;

@@ -54,10 +54,13 @@ fn with_parameter(template: &str) -> String {
 
 /// Edits, and what is said of each.
 fn edits(place: &Place) -> Vec<(String, &'static str)> {
-    let holidays = pipe(&place.path("holidays"));
-    let except = |file: &str| {
-        format!("pipelines: [{{ name: e, pipeline: P, schedule: '@daily', except: {{ file: {file} }} }}]\n")
-    };
+    let mut edits = costly_edits();
+    edits.extend(endless_edits(place));
+    edits
+}
+
+/// What is deep, wide, long or slow.
+fn costly_edits() -> Vec<(String, &'static str)> {
     let each = |count: usize, text: &dyn Fn(usize) -> String| (0..count).map(text).collect::<String>();
     vec![
         // Deep.
@@ -115,12 +118,20 @@ fn edits(place: &Place) -> Vec<(String, &'static str)> {
             ),
             "larger than 32 MiB in all",
         ),
-        // Huge.
+    ]
+}
+
+/// What becomes huge, and what never ends.
+fn endless_edits(place: &Place) -> Vec<(String, &'static str)> {
+    let holidays = pipe(&place.path("holidays"));
+    let except = |file: &str| {
+        format!("pipelines: [{{ name: e, pipeline: P, schedule: '@daily', except: {{ file: {file} }} }}]\n")
+    };
+    vec![
         (with_parameter("{{ [1]|tojson(indent=1000000000) }}"), "an indent may be at most 16"),
         (with_parameter("{{ 'x' * 1000000000 }}"), "it takes too many steps"),
         (with_parameter("a {{ ['x'] * 1000000000 }}"), "a list cannot be repeated"),
         (format!("pipelines: [{{ schedule: {{ every: {}s }} }}]\n", "9".repeat(300_000)), "bytes in all]"),
-        // Endless.
         (except(&holidays), "it is a pipe, and only a regular file is read"),
         (except("/dev/zero"), "it is a device, and only a regular file is read"),
         (except("/"), "it is a directory, and only a regular file is read"),
