@@ -73,11 +73,11 @@ impl Skips {
 }
 
 /// Where a row of `count` skips from `first` to `last` ends if it reaches no further than `to`, and how many it then
-/// stands for: by the first of the calendars that counts them so. By none, it ends at `to` and stands for `count` at
+/// stands for: by the calendar that counts them so, and by the one that leaves most of it where several do. By none, it ends at `to` and stands for `count` at
 /// the most.
 #[must_use]
 pub fn cut<'a>(
-    mut calendars: impl Iterator<Item = &'a Arc<Calendar>>,
+    calendars: impl Iterator<Item = &'a Arc<Calendar>>,
     (first, last, count): (Nominal, Nominal, u64),
     to: Nominal,
 ) -> (Nominal, u64) {
@@ -87,11 +87,13 @@ pub fn cut<'a>(
         let mut times = calendar.due_between(before, last).take(most);
         times.next() == Some(first) && times.count() as u64 + 1 == count && calendar.names(last)
     };
-    let left = calendars.find(counts_so).and_then(|calendar| {
+    let cut_by = |calendar: &Arc<Calendar>| {
         calendar.due_between(before, to).fold(None, |left: Option<(Nominal, u64)>, nominal| {
             Some((nominal, left.map_or(1, |(_, count)| count + 1)))
         })
-    });
+    };
+    // Two calendars may count it so by chance: a time too many is guarded for nothing, one too few has no record.
+    let left = calendars.filter(counts_so).filter_map(cut_by).max();
     left.unwrap_or((to, count))
 }
 
