@@ -29,6 +29,11 @@ fn outside<'a>(environment: &'a dyn Fn(&str) -> Option<String>) -> Outside<'a> {
     Outside { environment, file: &|_| Err("there is no such file".to_owned()) }
 }
 
+/// A schedule as it is read from the ledger.
+pub(crate) fn accepted(text: &str) -> Settings {
+    load_accepted(text.as_bytes(), "s.yaml", &|_| None, crate::schedule::CronRules::CURRENT).unwrap()
+}
+
 fn read(text: &str) -> Result<Settings, Problems> {
     load(text.as_bytes(), "s.yaml", outside(&|_| None), now())
 }
@@ -439,7 +444,7 @@ fn the_schema_knows_every_key_and_refuses_others() {
 
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig {
-        cases: 500,
+        cases: 2_000,
         failure_persistence: None,
         ..proptest::prelude::ProptestConfig::default()
     })]

@@ -264,18 +264,36 @@ impl Unquoted<'_> {
         !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-')
     }
 
+    /// Whether it is made of nothing but what cron expressions are made of. Anything else may be a secret, whose key
+    /// stands in another line.
     fn is_cron(&self) -> bool {
-        let of_field = |c: char| c.is_ascii_alphanumeric() || "*/,-#?".contains(c);
         match self.value.strip_prefix('@') {
-            Some(name) => !name.is_empty() && name.len() < 10 && name.bytes().all(|b| b.is_ascii_lowercase()),
+            Some(name) => MACROS.contains(&name),
             None => {
                 let fields: Vec<&str> = self.value.split_whitespace().collect();
                 self.value.starts_with('*')
                     && (2..=7).contains(&fields.len())
-                    && fields.iter().all(|field| field.len() < 20 && field.chars().all(of_field))
+                    && fields.into_iter().all(is_field)
             }
         }
     }
+}
+
+const MACROS: [&str; 8] =
+    ["yearly", "annually", "monthly", "weekly", "daily", "midnight", "hourly", "reboot"];
+
+/// Whether a text may be a field of a cron expression: signs, numbers of two digits, and names of weekdays and months.
+fn is_field(text: &str) -> bool {
+    const NAMES: [&str; 21] = [
+        "SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT", "JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL",
+        "AUG", "SEP", "OCT", "NOV", "DEC", "L", "LW",
+    ];
+    text.split(['*', '/', ',', '-', '#', '?']).all(|word| {
+        let upper = word.to_ascii_uppercase();
+        let number = upper.trim_end_matches(['L', 'W']);
+        let is_number = number.len() <= 2 && upper.len() <= 4 && number.bytes().all(|b| b.is_ascii_digit());
+        is_number || NAMES.contains(&upper.trim_end_matches('L')) || NAMES.contains(&upper.as_str())
+    })
 }
 
 #[cfg(test)]
@@ -305,6 +323,10 @@ mod tests {
             ("    client_secret: @hunter2", "`@` cannot begin a text in YAML; quote the whole value: \"@…\""),
             ("    password: @daily", "quote the whole value: \"@…\""),
             ("    p: *hunter 2 Q~", "quote the whole value: \"*…\""),
+            // The key of a secret may stand in another line.
+            ("*      - hunter2canary", "quote the whole value: \"*…\""),
+            ("      - * hunter 2 * *", "quote the whole value: \"*…\""),
+            ("      - @hunter", "quote the whole value: \"@…\""),
             ("\ta: b", "a tab stands here"),
             ("  \t a: b", "a tab stands here"),
         ] {
