@@ -258,13 +258,7 @@ mod tests {
         let azure = AZURE.replace("{ credential: client-secret }", "{ env: SECRET }");
         let (url, rest) = (sim.url(), azure.strip_prefix("azure:\n").unwrap());
         let text = format!("azure:\n  authority: {url}\n  resource_manager: {url}\n{rest}pipelines: []\n");
-        let settings = crate::config::load_accepted(
-            text.as_bytes(),
-            "s.yaml",
-            &|_| None,
-            crate::schedule::CronRules::CURRENT,
-        )
-        .unwrap();
+        let settings = crate::config::tests::accepted(&text);
         let secret = Arc::new(|name: &str| (name == "SECRET").then(|| "canary".to_owned()));
         Client::new(&settings.azure, Arc::new(SystemClock), secret, Arc::new(drop)).unwrap()
     }

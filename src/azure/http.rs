@@ -62,7 +62,7 @@ impl Target {
     pub(super) fn new(base: &Endpoint, path: &[&str], query: &[(&str, &str)]) -> Result<Self, String> {
         let mut text = base.to_string();
         for segment in path {
-            // Whoever reads a URL takes these for the way up, also when they are escaped (RFC 3986, section 5.2.4).
+            // A server takes these segments for the way up, also when they are escaped (RFC 3986, section 5.2.4).
             if matches!(*segment, "" | "." | "..") {
                 return Err(format!("'{segment}' cannot be a part of an address"));
             }
@@ -272,7 +272,7 @@ async fn exchange(request: RequestBuilder) -> Result<Answer, reqwest::Error> {
 
 /// What an error says, and what each of those that caused it says.
 fn causes(error: &reqwest::Error) -> Vec<String> {
-    // The first words name the URL, which is known to whoever reads this, and long.
+    // The first words name the URL. It is long, and the reader knows it.
     let first = match (error.is_connect(), error.is_timeout()) {
         (true, _) => "no connection",
         (_, true) => "no answer in time",
@@ -339,13 +339,7 @@ mod tests {
     fn target(path: &[&str], query: &[(&str, &str)]) -> Result<String, String> {
         let text = "azure: { tenant_id: t, client_id: 6731de76-14a6-49ae-97bc-6eba6914391e, client_secret: { env: S } }\n\
                     pipelines: []\n";
-        let settings = crate::config::load_accepted(
-            text.as_bytes(),
-            "s.yaml",
-            &|_| None,
-            crate::schedule::CronRules::CURRENT,
-        )
-        .unwrap();
+        let settings = crate::config::tests::accepted(text);
         Target::new(&settings.azure.resource_manager, path, query).map(|target| target.as_str().to_owned())
     }
 

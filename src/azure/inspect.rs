@@ -143,7 +143,7 @@ impl Client {
         read(&answer).map(|page: Page<Permission>| Permissions(page.value))
     }
 
-    /// Finds out whether ARM is there: whoever answers is, also with a refusal.
+    /// Finds out whether ARM answers. A refusal is an answer.
     ///
     /// # Errors
     /// [`Obstacle::Unreachable`]: nobody answers, or ARM or what stands before it has failed.

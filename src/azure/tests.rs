@@ -281,15 +281,9 @@ fn client(recorder: &Recorder, endpoint: &str, key: &str, secret: &str) -> Clien
          client_id: {CLIENT}\n  {key}: {{ env: PROOF }}\n  token_endpoint: {endpoint}\npipelines: []\n",
         recorder.address
     );
-    let settings = crate::config::load_accepted(
-        text.as_bytes(),
-        "s.yaml",
-        &|_| None,
-        crate::schedule::CronRules::CURRENT,
-    )
-    .unwrap();
+    let settings = crate::config::tests::accepted(&text);
     let secret = secret.to_owned();
-    // Whoever is on loopback is reached without a proxy; this one would fail.
+    // A server on loopback is reached without a proxy; this proxy would fail.
     let environment: Environment = Arc::new(move |name| match name {
         "PROOF" => Some(secret.clone()),
         "HTTP_PROXY" | "HTTPS_PROXY" | "ALL_PROXY" => Some("http://127.0.0.1:9".to_owned()),

@@ -4,13 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::schedule_file::{self, Loaded, Rejection};
+use super::schedule_file::{self, Loaded, Reading, Rejection};
 use super::{Exit, Outside, which_ledger};
 use crate::azure::{Client, ClientError};
 use crate::clock::Now;
 use crate::config::{Entry, Settings};
 use crate::engine::{Random, Schedule};
 use crate::event::{Event, Fields, Level, Name, chain};
+use crate::file;
 use crate::ledger::{Ledger as _, Lock, LockError, Snapshot, SqliteLedger};
 use crate::schedule::CronRules;
 
@@ -29,6 +30,7 @@ const NO_SCHEDULE: &str = "nothing runs, since no schedule was ever in force";
 /// All that a daemon needs to run.
 pub(super) struct Begun {
     pub(super) loaded: Loaded,
+    pub(super) client: Client,
     pub(super) rejected: Option<Rejection>,
     pub(super) ledger: SqliteLedger,
     pub(super) lock_taken: Now,
@@ -78,22 +80,17 @@ pub(super) async fn begin(outside: &Outside) -> Result<Begun, Exit> {
             loaded
         }
     };
+    let client = client_beside(outside, &loaded.settings).await?;
     await_clock(outside, loaded.settings.daemon.clock_wait).await;
     let lock_taken = by_the_clock_now(lock_taken, outside.clock.now());
     let before = entries_before(outside, &loaded, &snapshot);
-    Ok(Begun { loaded, rejected, ledger, lock_taken, snapshot, before })
+    Ok(Begun { loaded, client, rejected, ledger, lock_taken, snapshot, before })
 }
 
 /// Reads the schedule file beside the loop, which a signal may end meanwhile.
 async fn load(outside: &Outside) -> Result<Loaded, Rejection> {
-    let (done, read) = tokio::sync::oneshot::channel();
     let (path, environment) = (outside.config.clone(), Arc::clone(&outside.environment));
-    schedule_file::load_beside(path, environment, outside.clock.now().wall, move |read| {
-        // Nobody listens any more once a signal has ended the start.
-        let _ = done.send(read);
-    });
-    let failed = |_| Err(Rejection::of(&outside.config, "no thread could be started to read it"));
-    read.await.unwrap_or_else(failed)
+    Reading::start(path, environment, outside.clock.now().wall).end().await
 }
 
 fn entries_before(outside: &Outside, loaded: &Loaded, snapshot: &Snapshot) -> Vec<Arc<Entry>> {
@@ -178,6 +175,22 @@ pub(super) async fn open(outside: &Outside, lock: &Lock) -> Result<(SqliteLedger
         tries += 1;
         tokio::time::sleep(OPEN_AGAIN).await;
     }
+}
+
+/// The client for these settings. The file of its certificate authorities is read beside the loop: it may be one that
+/// hangs.
+async fn client_beside(outside: &Outside, settings: &Settings) -> Result<Client, Exit> {
+    let made = {
+        let (outside, settings) = (outside.clone(), settings.clone());
+        file::beside(schedule_file::NOBODY_WAITS, move || client(&outside, &settings)).await
+    };
+    let failed = |error: &dyn std::error::Error| {
+        say_failed(outside, "the connection to Azure cannot be set up", error);
+        // It may be a file that is not there yet: systemd tries again.
+        Exit::Unavailable
+    };
+    let hangs = || std::io::Error::other("reading azure.ca_file hangs; look whether its file system answers");
+    made.ok_or_else(|| failed(&hangs()))?.map_err(|error| failed(&error))
 }
 
 /// The client for these settings.

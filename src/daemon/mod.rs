@@ -196,14 +196,11 @@ impl Daemon {
     async fn new(outside: Outside, begun: Begun) -> Result<Self, Exit> {
         let (inputs, received) = mpsc::unbounded_channel();
         let (beat, beats) = mpsc::unbounded_channel();
-        let Begun { loaded, rejected, ledger, lock_taken, snapshot, before } = begun;
+        let Begun { loaded, client, rejected, ledger, lock_taken, snapshot, before } = begun;
         let failed = |what: &str, error: &dyn std::error::Error, exit: Exit| {
             begin::say_failed(&outside, what, error);
             exit
         };
-        let client = begin::client(&outside, &loaded.settings)
-            // It may be a file that is not there yet: systemd tries again.
-            .map_err(|error| failed("the connection to Azure cannot be set up", &error, Exit::Unavailable))?;
         let heartbeat = Heartbeat::start(loaded.settings.daemon.heartbeat, beat)
             .await
             .map_err(|error| failed("the heartbeat could not be started", &error, Exit::Failed))?;
@@ -235,7 +232,7 @@ impl Daemon {
             received,
             beats,
             heartbeat,
-            reloads: Reloads::new(),
+            reloads: Reloads::default(),
             in_flight,
             last_sent: None,
             postponed: false,

@@ -3,66 +3,50 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
-
-use super::schedule_file::{self, Loaded, Rejection};
+use super::schedule_file::{self, Loaded, Reading, Rejection};
 use super::{Daemon, begin};
 use crate::engine::Input;
 use crate::event::chain;
 
 /// What one reading of the file gave.
-pub(super) type Reading = Box<Result<Loaded, Rejection>>;
+pub(super) type Read = Box<Result<Loaded, Rejection>>;
 
 /// The readings of the file. A wish that comes during one is met by one more: what was read may have been
 /// the file before the last edit.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Reloads {
-    done: mpsc::UnboundedSender<Reading>,
-    readings: mpsc::UnboundedReceiver<Reading>,
-    under_way: bool,
+    under_way: Option<Reading>,
     again: bool,
 }
 
 impl Reloads {
-    pub(super) fn new() -> Self {
-        let (done, readings) = mpsc::unbounded_channel();
-        Self { done, readings, under_way: false, again: false }
-    }
-
     /// Waits for the end of a reading.
-    pub(super) async fn read(&mut self) -> Reading {
-        match self.readings.recv().await {
-            Some(reading) => reading,
-            // Its own sender is never dropped.
-            None => std::future::pending().await,
-        }
+    pub(super) async fn read(&mut self) -> Read {
+        let Some(reading) = &mut self.under_way else { return std::future::pending().await };
+        let read = reading.end().await;
+        self.under_way = None;
+        Box::new(read)
     }
 }
 
 impl Daemon {
     /// Reads the file, once more if it is being read already.
     pub(super) fn reload(&mut self) {
-        if self.reloads.under_way {
+        if self.reloads.under_way.is_some() {
             self.reloads.again = true;
             return;
         }
-        self.reloads.under_way = true;
         let (path, environment) = (self.outside.config.clone(), Arc::clone(&self.outside.environment));
-        let (done, now) = (self.reloads.done.clone(), self.outside.clock.now().wall);
-        schedule_file::load_beside(path, environment, now, move |read| {
-            // Nobody listens any more once the daemon has drained.
-            let _ = done.send(Box::new(read));
-        });
+        self.reloads.under_way = Some(Reading::start(path, environment, self.outside.clock.now().wall));
     }
 
     /// The file was read.
-    pub(super) async fn reloaded(&mut self, reading: Reading) {
-        self.reloads.under_way = false;
+    pub(super) async fn reloaded(&mut self, read: Read) {
         if std::mem::take(&mut self.reloads.again) {
             return self.reload();
         }
         let period = self.settings.daemon.heartbeat;
-        if let Err(rejection) = self.swap(*reading) {
+        if let Err(rejection) = self.swap(*read) {
             self.outside.output.say(&rejection.event("the old schedule goes on"));
             self.rejected = Some(rejection);
             self.in_force();
@@ -73,8 +57,8 @@ impl Daemon {
     }
 
     /// Puts a new schedule in force.
-    fn swap(&mut self, reading: Result<Loaded, Rejection>) -> Result<(), Rejection> {
-        let loaded = reading?;
+    fn swap(&mut self, read: Result<Loaded, Rejection>) -> Result<(), Rejection> {
+        let loaded = read?;
         let (config, environment) = (&self.outside.config, &self.outside.environment);
         let before = schedule_file::ledger_path(self.settings.ledger.clone(), environment);
         if schedule_file::ledger_path(loaded.settings.ledger.clone(), environment) != before {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::sync::oneshot;
 
 use crate::azure::Environment;
 use crate::config::{self, Problems, Settings};
@@ -23,7 +24,7 @@ const MAX_HOLIDAY_BYTES: u64 = 1024 * 1024;
 
 /// How long the files that are read may take in all while a person waits, and while nobody does.
 const PERSON_WAITS: Duration = Duration::from_millis(1_500);
-const NOBODY_WAITS: Duration = Duration::from_secs(10);
+pub(super) const NOBODY_WAITS: Duration = Duration::from_secs(10);
 /// How long it may take in all. The bounds of texts are far below it; it is for what they have missed.
 const MOST_TIME: Duration = Duration::from_secs(60);
 /// How often it is looked whether a file is still being read.
@@ -130,16 +131,32 @@ pub fn load(path: &Path, environment: &Environment, now: Timestamp) -> Result<Lo
     load_within(PERSON_WAITS, path, environment, now)
 }
 
-/// The same beside everything else. `done` gets the result, unless the process ends before.
-pub(super) fn load_beside(
+/// A schedule file that is being read beside everything else.
+#[derive(Debug)]
+pub(super) struct Reading {
     path: PathBuf,
-    environment: Environment,
-    now: Timestamp,
-    done: impl FnOnce(Result<Loaded, Rejection>) + Send + 'static,
-) {
-    let load = move || done(load_within(NOBODY_WAITS, &path, &environment, now));
-    // Without a thread nothing is read, and nobody is told: the system cannot start anything either.
-    let _ = std::thread::Builder::new().name("load".to_owned()).spawn(load);
+    result: oneshot::Receiver<Result<Loaded, Rejection>>,
+}
+
+impl Reading {
+    /// Starts to read. The thread is left behind if the process ends before.
+    pub(super) fn start(path: PathBuf, environment: Environment, now: Timestamp) -> Self {
+        let (done, result) = oneshot::channel();
+        let read = path.clone();
+        let load = move || {
+            // Nobody listens any more once the daemon has drained.
+            let _ = done.send(load_within(NOBODY_WAITS, &read, &environment, now));
+        };
+        // Where there is no thread, the result never comes, and that is told.
+        let _ = std::thread::Builder::new().name("load".to_owned()).spawn(load);
+        Self { path, result }
+    }
+
+    /// What the file says, or what is wrong with it.
+    pub(super) async fn end(&mut self) -> Result<Loaded, Rejection> {
+        let result = (&mut self.result).await;
+        result.unwrap_or_else(|_| Err(Rejection::of(&self.path, "no thread could be started to read it")))
+    }
 }
 
 /// The file that is being read now.

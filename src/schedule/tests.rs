@@ -13,19 +13,26 @@ use super::*;
 use chance::{Chance, Window};
 
 fn calendar(cron: &str, zone: &str, dst_gap: DstGap, dst_overlap: DstOverlap) -> Calendar {
-    let zone = Zone::parse(zone).unwrap();
     let form = Form::Cron(Cron::parse(cron, CronRules::CURRENT).unwrap());
-    let rule = Rule { form, zone: zone.clone(), start: None, end: None, except: None };
-    Calendar::new(CalendarSpec {
-        rules: vec![rule],
+    Calendar::new(CalendarSpec { dst_gap, dst_overlap, ..spec(form, Zone::parse(zone).unwrap()) })
+}
+
+/// A calendar of one rule, with the defaults of an entry.
+pub(crate) fn of_form(form: Form, zone: Zone) -> Calendar {
+    Calendar::new(spec(form, zone))
+}
+
+fn spec(form: Form, zone: Zone) -> CalendarSpec {
+    CalendarSpec {
+        rules: vec![Rule { form, zone: zone.clone(), start: None, end: None, except: None }],
         zone,
         start: None,
         end: None,
         except: None,
-        dst_gap,
-        dst_overlap,
+        dst_gap: DstGap::default(),
+        dst_overlap: DstOverlap::default(),
         jitter: Duration::ZERO,
-    })
+    }
 }
 
 fn nominal(text: &str) -> Nominal {

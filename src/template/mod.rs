@@ -269,22 +269,14 @@ fn walk(value: &Json, replace: &mut impl FnMut(&str) -> Result<Json, String>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schedule::{CalendarSpec, Cron, CronRules, DstGap, DstOverlap, Form, Rule, Zone};
+    use crate::schedule::tests::of_form;
+    use crate::schedule::{Cron, CronRules, Form, Zone};
     use serde_json::json;
 
     fn render(values: Json) -> Result<Json, TemplateError> {
         let zone = Zone::parse("Europe/Berlin").unwrap();
         let form = Form::Cron(Cron::parse("30 0 * * *", CronRules::CURRENT).unwrap());
-        let calendar = Calendar::new(CalendarSpec {
-            rules: vec![Rule { form, zone: zone.clone(), start: None, end: None, except: None }],
-            zone,
-            start: None,
-            end: None,
-            except: None,
-            dst_gap: DstGap::RunAfter,
-            dst_overlap: DstOverlap::First,
-            jitter: std::time::Duration::ZERO,
-        });
+        let calendar = of_form(form, zone);
         let context = Context {
             entry: &EntryName::new("nightly").unwrap(),
             pipeline: &PipelineName::new("Copy Sales").unwrap(),

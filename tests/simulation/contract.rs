@@ -1,6 +1,7 @@
 //! What every ledger must do, asked of the one on SQLite and of the one in memory.
 
 mod backfills;
+mod facts;
 mod skips;
 
 use std::collections::{HashMap, HashSet};
@@ -32,9 +33,14 @@ use backfills::{
     a_backfill_is_kept_with_what_needs_no_start_after_its_mark,
     a_firing_of_a_backfill_is_refused_where_another_is_under_way_or_has_a_run,
 };
+use facts::{
+    a_refused_record_takes_no_events_of_other_batches_with_it, facts,
+    facts_are_kept_until_they_were_announced, facts_are_read_from_a_batch_on_in_order_and_so_many_at_a_time,
+};
 use skips::{
     a_clock_that_is_set_back_brings_back_what_was_missed_after_it,
     a_row_of_skips_guards_all_within_it_and_others_are_written_around_what_has_a_record,
+    a_row_that_is_cut_keeps_all_its_times_where_another_calendar_counts_it_alike,
     what_was_refused_can_be_planned_once_the_clock_was_set_back_in_the_same_commit,
     what_was_removed_gives_way_when_its_entry_comes_back,
 };
@@ -178,7 +184,11 @@ fn planned(intent: &Intent) -> Record {
 /// The calendar of all that is left out here.
 fn half_hourly() -> Arc<Calendar> {
     let every = Every::new(Duration::from_secs(1_800), Duration::ZERO, None).unwrap();
-    let rule = Rule { form: Form::Every(every), zone: Zone::utc(), start: None, end: None, except: None };
+    calendar(Form::Every(every))
+}
+
+fn calendar(form: Form) -> Arc<Calendar> {
+    let rule = Rule { form, zone: Zone::utc(), start: None, end: None, except: None };
     Arc::new(Calendar::new(CalendarSpec {
         rules: vec![rule],
         zone: Zone::utc(),
@@ -455,70 +465,6 @@ async fn what_a_firing_recovers_and_how_often_runs_failed_is_known_after_a_resta
     assert_eq!(snapshot.failures, HashMap::from([(entry("a"), 2)]));
 }
 
-async fn facts_are_kept_until_they_were_announced(mut ledger: impl Kept) {
-    let firing = FiringId::from_random([3; 16]);
-    let batch = |id, level| Batch {
-        id,
-        records: Vec::new(),
-        events: vec![
-            event(level, Name::RunCreated, firing),
-            event(Level::Debug, Name::FiringPlanned, firing),
-        ],
-    };
-    let batches = [batch(4, Level::Info), batch(5, Level::Error), batch(6, Level::Debug)];
-    ledger.write(&batches, None).await.unwrap();
-    let levels = |facts: Vec<Event>| facts.iter().map(|event| event.level).collect::<Vec<_>>();
-    assert_eq!(ledger.load().await.unwrap().next_batch, 6);
-    assert_eq!(levels(facts(&mut ledger).await), [Level::Info, Level::Error]);
-    ledger.write(&[batch(7, Level::Warn)], Some(0..=4)).await.unwrap();
-    assert_eq!(levels(facts(&mut ledger).await), [Level::Error, Level::Warn]);
-    ledger.write(&[], Some(0..=7)).await.unwrap();
-    assert!(facts(&mut ledger).await.is_empty());
-}
-
-async fn facts_are_read_from_a_batch_on_in_order_and_so_many_at_a_time(mut ledger: impl Kept) {
-    let firing = FiringId::from_random([3; 16]);
-    let tells = |at: Option<&str>| Event {
-        at: at.map(super::contract::at),
-        ..event(Level::Info, Name::RunCreated, firing)
-    };
-    let batch = |id, events| Batch { id, records: Vec::new(), events };
-    let batches = [
-        batch(9, vec![tells(None), tells(Some("10:00:00"))]),
-        batch(11, vec![]),
-        batch(12, vec![tells(None)]),
-    ];
-    ledger.write(&batches, None).await.unwrap();
-    let of = |batch: usize| (batches[batch].id, batches[batch].events.clone());
-    assert_eq!(ledger.unannounced(0, 9).await.unwrap(), [of(0), of(2)], "with their times");
-    assert_eq!(ledger.unannounced(0, 1).await.unwrap(), [of(0)]);
-    assert_eq!(ledger.unannounced(10, 9).await.unwrap(), [of(2)]);
-    assert_eq!(ledger.unannounced(13, 9).await.unwrap(), []);
-    assert_eq!(ledger.load().await.unwrap().next_batch, 13);
-}
-
-async fn a_refused_record_takes_no_events_of_other_batches_with_it(mut ledger: impl Kept) {
-    let intent = intent("a", "10:00:00");
-    write(&mut ledger, vec![planned(&intent)]).await;
-    let accepted = Batch {
-        id: 1,
-        records: vec![Record::Progress(attempted(&intent, State::Accepted, 1, "accepted"))],
-        events: vec![event(Level::Info, Name::RunCreated, intent.firing_id)],
-    };
-    let mut second = intent.clone();
-    second.planned_at = at("00:00:09");
-    let refused = Batch {
-        id: 2,
-        records: vec![planned(&second), skips("a", "10:00:00", "10:00:00", 1, Reason::Removed)],
-        events: vec![event(Level::Warn, Name::FiringSkipped, intent.firing_id)],
-    };
-    let written = ledger.write(&[accepted, refused], None).await.unwrap();
-    assert_eq!(written.refused.len(), 1);
-    assert!(written.left_out[&2].is_empty(), "it has a record");
-    let unannounced = facts(&mut ledger).await;
-    assert_eq!(unannounced.iter().map(|event| event.name).collect::<Vec<_>>(), [Name::RunCreated]);
-}
-
 async fn a_run_belongs_to_the_firing_that_took_it_and_to_the_one_whose_id_it_has(mut ledger: impl Kept) {
     let (a, b) = (intent("a", "10:00:00"), intent("b", "10:00:00"));
     let run = RunId::from(FiringId::from_random([9; 16]));
@@ -567,12 +513,6 @@ async fn a_write_that_fails_leaves_nothing_behind(mut ledger: impl Kept) {
     assert_eq!(snapshot.marks[&entry("a")].0.timestamp(), at("01:00:00"));
 }
 
-/// All that is kept to be announced.
-async fn facts(ledger: &mut impl Ledger) -> Vec<Event> {
-    let facts = ledger.unannounced(0, u32::MAX).await.unwrap();
-    facts.into_iter().flat_map(|(_, events)| events).collect()
-}
-
 /// Asks the same of both ledgers.
 macro_rules! on_both {
     ($($clause:ident),* $(,)?) => {
@@ -599,6 +539,7 @@ on_both!(
     what_was_refused_can_be_planned_once_the_clock_was_set_back_in_the_same_commit,
     what_was_removed_gives_way_when_its_entry_comes_back,
     a_clock_that_is_set_back_brings_back_what_was_missed_after_it,
+    a_row_that_is_cut_keeps_all_its_times_where_another_calendar_counts_it_alike,
     the_last_progress_stands_and_the_first_attempt_is_remembered,
     what_is_over_or_was_sent_is_not_left_out_after_all,
     only_what_is_over_can_be_reopened,

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use jiff::civil::Time;
 use jiff::tz::Offset;
 
-use super::words::list;
+use super::joined::list;
 use crate::ids::Nominal;
 use crate::schedule::{Calendar, CalendarSpec, DstGap, DstOverlap, Form, Rule, Zone};
 

@@ -1,6 +1,6 @@
 //! A cron expression in words, made from the very values that fire, so that it cannot say anything else.
 
-use super::words::{joined, list};
+use super::joined::{joined, list};
 use crate::schedule::{Count, Cron, Days, OfMonth, OfWeek, each};
 
 const MONTHS: [&str; 12] = [

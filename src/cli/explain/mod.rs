@@ -3,6 +3,7 @@
 
 mod changes;
 mod cron;
+mod joined;
 mod words;
 
 use clap::Args;

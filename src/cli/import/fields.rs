@@ -295,17 +295,6 @@ fn weekday(key: &str, value: &Value) -> Result<Weekday, String> {
 /// A zone by the name that a trigger has it under.
 pub(super) fn zone(name: Option<&str>) -> Result<Zone, String> {
     let Some(name) = name else { return Ok(Zone::utc()) };
-    let zone = named_zone(name).map_err(|error| format!("its timeZone: {error}"))?;
+    let zone = expression::named_zone(name).map_err(|error| format!("its timeZone: {error}"))?;
     Ok(if is_utc(&zone) { Zone::utc() } else { zone })
-}
-
-/// A zone of this name; what is far longer than any is not compared with all of them.
-///
-/// # Errors
-/// In words.
-pub(super) fn named_zone(name: &str) -> Result<Zone, String> {
-    match name.len() > 100 {
-        true => Err(format!("unknown time zone '{}'", beginning(name))),
-        false => Zone::parse(name).map_err(|error| error.to_string()),
-    }
 }

@@ -5,6 +5,7 @@ mod expression;
 mod fields;
 mod files;
 mod format;
+mod kind;
 mod parse;
 mod prove;
 mod read;
@@ -23,9 +24,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
-use self::entry::{Imported, Taken};
+use self::entry::{Found, Imported, Taken};
 use self::files::File;
-use self::read::{Contents, Found};
+use self::read::Contents;
 use self::template::{Given, Link};
 use super::{Format, Outside, complain, print, print_json};
 use crate::daemon::Exit;
@@ -58,7 +59,7 @@ struct Refused {
     reason: String,
 }
 
-/// A file, or a part of one, of which no entry was made.
+/// A file, or a part of a file, that gave no entry.
 #[derive(Debug, Serialize)]
 struct Other {
     file: String,

@@ -1,17 +1,10 @@
 //! Triggers in JSON: a trigger as the REST interface gives it or a list of them, a file of the git folder, or a
 //! template; and what the JSON is if it holds none.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use super::entry::Found;
 use super::template::{self, Given, Link};
-
-/// A trigger as it was found.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Found {
-    pub(super) name: String,
-    /// What it says, or why that cannot be told.
-    pub(super) properties: Result<Map<String, Value>, String>,
-}
 
 /// What a file holds.
 #[derive(Debug, Default)]

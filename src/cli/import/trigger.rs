@@ -7,7 +7,6 @@ use super::expression::{self, Names};
 use super::fields::{self, Fields, WEEKDAYS, list, object};
 use super::parse::beginning;
 use super::rule::{Rule, Unit};
-use super::tumbling;
 use crate::config;
 
 /// The longest interval of a schedule trigger, by Microsoft's page.
@@ -30,33 +29,6 @@ pub(super) struct Trigger {
     pub(super) rule: Rule,
 }
 
-/// Whether triggers of this type fire at times.
-pub(super) fn has_times(kind: &str) -> bool {
-    matches!(kind, "ScheduleTrigger" | "TumblingWindowTrigger")
-}
-
-/// Reads the properties of a trigger.
-///
-/// # Errors
-/// In words, naming what cannot be equal here.
-pub(super) fn read(properties: &Map<String, Value>) -> Result<Trigger, String> {
-    let none = Map::new();
-    match properties.get("type").and_then(Value::as_str).unwrap_or_default() {
-        "ScheduleTrigger" => schedule(properties, object(properties, "typeProperties")?.unwrap_or(&none)),
-        "TumblingWindowTrigger" => {
-            tumbling::read(properties, object(properties, "typeProperties")?.unwrap_or(&none))
-        }
-        kind @ ("BlobTrigger" | "BlobEventsTrigger" | "CustomEventsTrigger") => {
-            Err(format!("a {kind} fires on events, not at times"))
-        }
-        "ChainingTrigger" => {
-            Err("a ChainingTrigger fires after runs of other pipelines, not at times".to_owned())
-        }
-        "" => Err("it has no type".to_owned()),
-        kind => Err(format!("a {kind} is not known here")),
-    }
-}
-
 /// Whether the service carries a trigger out. A template does not say; what it deploys is meant to run.
 pub(super) fn started(properties: &Map<String, Value>) -> Result<bool, String> {
     match properties.get("runtimeState") {
@@ -66,7 +38,7 @@ pub(super) fn started(properties: &Map<String, Value>) -> Result<bool, String> {
     }
 }
 
-fn schedule(properties: &Map<String, Value>, own: &Map<String, Value>) -> Result<Trigger, String> {
+pub(super) fn schedule(properties: &Map<String, Value>, own: &Map<String, Value>) -> Result<Trigger, String> {
     let mut notes = Vec::new();
     let keys = ["frequency", "interval", "startTime", "endTime", "timeZone", "schedule"];
     let recurrence = object(own, "recurrence")?.ok_or("it has no recurrence")?;

@@ -67,6 +67,29 @@ pub(super) async fn what_was_refused_can_be_planned_once_the_clock_was_set_back_
     assert_eq!(open.iter().map(|known| known.intent.nominal).collect::<Vec<_>>(), [covered.nominal]);
 }
 
+/// The calendar that a row is of is told by how many of its times it counts.
+pub(super) async fn a_row_that_is_cut_keeps_all_its_times_where_another_calendar_counts_it_alike(
+    mut ledger: impl Kept,
+) {
+    let times =
+        ["10:00:00", "10:10:00", "10:20:00", "11:50:00", "12:00:00"].map(at).map(Nominal::at_or_before);
+    let edited = calendar(Form::At(times.into()));
+    let records = vec![
+        skips("a", "10:00:00", "12:00:00", 5, Reason::Changed),
+        Record::SetBack {
+            to: Nominal::at_or_before(at("11:45:00")),
+            calendars: vec![(entry("a"), edited), (entry("a"), half_hourly())],
+        },
+    ];
+    write(&mut ledger, records).await;
+    assert_eq!(
+        write(&mut ledger, vec![planned(&intent("a", "11:30:00"))]).await.len(),
+        1,
+        "it stays left out"
+    );
+    assert!(write(&mut ledger, vec![planned(&intent("a", "11:50:00"))]).await.is_empty());
+}
+
 pub(super) async fn what_was_removed_gives_way_when_its_entry_comes_back(mut ledger: impl Kept) {
     let intent = intent("a", "10:00:00");
     let removed = Progress { reason: Some(Reason::Removed), ..progress(&intent, State::Skipped, 0) };

@@ -1,7 +1,6 @@
 //! What is said of an expression, read back by a reader of its own: it must name the very times that fire.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use jiff::civil::{Date, date};
 use jiff::tz::Offset;
@@ -11,9 +10,8 @@ use super::*;
 use crate::ids::Nominal;
 use crate::schedule::tests::chance::Chance;
 use crate::schedule::tests::draw;
-use crate::schedule::{
-    Calendar, CalendarSpec, CronRules, DstGap, DstOverlap, Form, Rule, ScheduleError, Zone,
-};
+use crate::schedule::tests::of_form;
+use crate::schedule::{Calendar, CronRules, Form, ScheduleError, Zone};
 
 fn cron(text: &str) -> Cron {
     Cron::parse(text, CronRules::CURRENT).unwrap()
@@ -268,18 +266,7 @@ impl HeardDay {
 }
 
 fn calendar(cron: Cron) -> Calendar {
-    let zone = Zone::utc();
-    let rule = Rule { form: Form::Cron(cron), zone: zone.clone(), start: None, end: None, except: None };
-    Calendar::new(CalendarSpec {
-        rules: vec![rule],
-        zone,
-        start: None,
-        end: None,
-        except: None,
-        dst_gap: DstGap::RunAfter,
-        dst_overlap: DstOverlap::First,
-        jitter: Duration::ZERO,
-    })
+    of_form(Form::Cron(cron), Zone::utc())
 }
 
 #[test]

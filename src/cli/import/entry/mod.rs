@@ -6,11 +6,19 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::kind;
 use super::prove::{Proof, prove};
-use super::read::Found;
-use super::trigger::{self, Trigger};
+use super::trigger::Trigger;
 use super::yaml;
 use crate::ids::EntryName;
+
+/// A trigger as it was found.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Found {
+    pub(super) name: String,
+    /// What it says, or why that cannot be told.
+    pub(super) properties: Result<Map<String, Value>, String>,
+}
 
 /// An entry that a trigger has become. The fields are a documented interface.
 #[derive(Debug, Serialize)]
@@ -37,7 +45,7 @@ pub(super) fn import(
     now: Timestamp,
     taken: &mut Taken,
 ) -> Result<Vec<Imported>, String> {
-    let mut trigger = trigger::read(found.properties.as_ref().map_err(Clone::clone)?)?;
+    let mut trigger = kind::read(found.properties.as_ref().map_err(Clone::clone)?)?;
     if trigger.rule.end.is_some_and(|end| end < now) {
         trigger.notes.push("its endTime has passed, so it fires no more".to_owned());
     }

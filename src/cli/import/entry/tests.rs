@@ -74,7 +74,7 @@ fn steps_of_minutes_are_proved_too() {
 fn a_calendar_that_differs_from_its_trigger_is_refused() {
     let found = json!({"type": "ScheduleTrigger", "pipelines": [{"pipelineReference": {"referenceName": "P"}}],
         "typeProperties": {"recurrence": {"frequency": "Day", "startTime": "2026-12-01T02:00:00Z"}}});
-    let trigger = trigger::read(found.as_object().unwrap()).unwrap();
+    let trigger = kind::read(found.as_object().unwrap()).unwrap();
     let body = body("t", "P", &Map::new(), &trigger).replace("Day", "Week");
     let said = prove(&body, &trigger.rule, "2026-11-24T12:00:00Z".parse().unwrap(), 1).unwrap_err();
     assert!(said.contains("at 2026-12-02T02:00:00Z only the trigger fires"), "{said}");

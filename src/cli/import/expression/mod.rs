@@ -7,6 +7,7 @@ mod times;
 use serde_json::{Map, Value};
 
 use self::times::Time;
+pub(super) use self::times::named_zone;
 use super::parse::{self, Node};
 
 /// The longest text with expressions in it.

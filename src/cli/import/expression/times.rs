@@ -6,8 +6,8 @@ use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, TimeZone};
 use jiff::{SignedDuration, Timestamp};
 
-use super::super::fields;
 use super::super::format::{self, Offset};
+use super::super::parse::beginning;
 use super::{Term, fixed, logic, quoted};
 use crate::schedule::Zone;
 
@@ -191,7 +191,7 @@ pub(super) fn call(name: &str, lower: &str, terms: &[Term]) -> Result<Option<Ter
     }
     let (arguments, form) = terms.split_at(known);
     let form = form.first().map(text).transpose()?;
-    let zone = |term: &Term| fields::named_zone(fixed(name, term)?);
+    let zone = |term: &Term| named_zone(fixed(name, term)?);
     let result = match (lower, arguments) {
         ("converttoutc", [Term::Literal(local), zone_name]) if civil(local).is_some() => {
             literal_to_utc(name, local, &zone(zone_name)?)?
@@ -291,4 +291,15 @@ fn shifted(time: &Time, unit: &str, number: &Term, sign: i64) -> Option<Time> {
     let keeps_midnight = days.is_some() || !by_calendar.is_empty();
     let at_midnight: Option<&dyn Fn(&str) -> String> = if keeps_midnight { Some(&at_midnight) } else { None };
     Some(time.changed(&format!("shift({shift}={count}{by_calendar})"), at_midnight))
+}
+
+/// A zone of this name; what is far longer than any is not compared with all of them.
+///
+/// # Errors
+/// In words.
+pub(in crate::cli::import) fn named_zone(name: &str) -> Result<Zone, String> {
+    match name.len() > 100 {
+        true => Err(format!("unknown time zone '{}'", beginning(name))),
+        false => Zone::parse(name).map_err(|error| error.to_string()),
+    }
 }

@@ -8,9 +8,9 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
+use super::entry::Found;
+use super::kind;
 use super::parse::beginning;
-use super::read::Found;
-use super::trigger;
 pub(super) use scope::Given;
 use scope::{Effort, Scope, is_copy};
 
@@ -221,7 +221,7 @@ fn properties(resource: &Value, scope: &Scope<'_>) -> Result<Map<String, Value>,
     };
     take("type")?;
     let kind = own.get("type").map(|kind| scope.resolved(kind, "type")).transpose()?;
-    if kind.as_ref().and_then(Value::as_str).is_some_and(trigger::has_times) {
+    if kind.as_ref().and_then(Value::as_str).is_some_and(kind::has_times) {
         ["runtimeState", "typeProperties"].into_iter().try_for_each(&mut take)?;
         let started = |reference: &Value, place: &str| {
             let mut started = Map::new();

@@ -25,8 +25,7 @@ const LONGEST: usize = 24_576;
 /// How deeply parameters and variables may name each other.
 const DEEPEST: usize = 40;
 
-/// Stands for what cannot be told in a text of which only a part matters. Which it was follows, as a character of no
-/// meaning.
+/// A value that is not known, within a text of which only a part is needed. The character after it tells which value.
 const UNKNOWN: char = '\0';
 const FIRST_UNKNOWN: u32 = 0xf_0000;
 
@@ -183,7 +182,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// The same where the key is named by whoever asks.
+    /// The same. The caller names the key.
     pub(super) fn value(&self, value: &Value) -> Result<Value, String> {
         match value {
             Value::String(text) => self.text(text),

@@ -7,7 +7,8 @@ use jiff::{Timestamp, ToSpan as _};
 
 use super::*;
 use crate::ids::{EntryName, FiringId, Nominal, PipelineName};
-use crate::schedule::{Calendar, CalendarSpec, DstGap, DstOverlap, Every, Form, Rule, Zone};
+use crate::schedule::tests::of_form;
+use crate::schedule::{Every, Form, Zone};
 use crate::template::{Context, Parameters, Tried};
 
 /// Half hours, clocks that change at midnight, none that change, Windows' names and IANA's.
@@ -246,22 +247,7 @@ fn written(shows: DateTime, format: &str) -> String {
 pub(super) fn rendered(template: &Value, at: Timestamp) -> Result<Value, String> {
     let every = Every::new(std::time::Duration::from_secs(1), std::time::Duration::ZERO, None).unwrap();
     let zone = Zone::parse("Asia/Tokyo").unwrap();
-    let calendar = Calendar::new(CalendarSpec {
-        rules: vec![Rule {
-            form: Form::Every(every),
-            zone: zone.clone(),
-            start: None,
-            end: None,
-            except: None,
-        }],
-        zone,
-        start: None,
-        end: None,
-        except: None,
-        dst_gap: DstGap::RunAfter,
-        dst_overlap: DstOverlap::First,
-        jitter: std::time::Duration::ZERO,
-    });
+    let calendar = of_form(Form::Every(every), zone);
     let context = Context {
         entry: &EntryName::new("e").unwrap(),
         pipeline: &PipelineName::new("P").unwrap(),
